@@ -1,0 +1,174 @@
+//! What goes wrong, typed: mistakes of the program panic at the caller's line with an [`Error`],
+//! mistakes of the world come back as a [`Result`].
+
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::path::PathBuf;
+
+use crate::{DType, Shape};
+
+/// `Result` with Kiln's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that Kiln reports, with the op's name, its operands and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Shapes that do not fit together, or a shape that does not fit the op.
+    #[error("{op}: {why} (shapes: {})", list(.shapes))]
+    Shape {
+        /// The op's name.
+        op: &'static str,
+        /// The operands' shapes.
+        shapes: Vec<Shape>,
+        /// What does not fit and what would.
+        why: String,
+    },
+    /// A dtype that the op does not take.
+    #[error("{op}: {why} (dtypes: {})", list(.dtypes))]
+    DType {
+        /// The op's name.
+        op: &'static str,
+        /// The operands' dtypes.
+        dtypes: Vec<DType>,
+        /// What does not fit and what would.
+        why: String,
+    },
+    /// Operands that live on different devices.
+    #[error(
+        "{op}: operands are on different devices, {left} and {right}; move one first: `x.to(&device)`"
+    )]
+    Device {
+        /// The op's name.
+        op: &'static str,
+        /// Where the first operand is.
+        left: String,
+        /// Where the other one is.
+        right: String,
+    },
+    /// An index or a dimension outside its range.
+    #[error("{op}: {what} {index} is out of range for size {size} (shape {shape})")]
+    Index {
+        /// The op's name.
+        op: &'static str,
+        /// What kind of index: `dim`, `index`, `class`, …
+        what: &'static str,
+        /// The offending value.
+        index: i64,
+        /// How many there are.
+        size: usize,
+        /// The shape that is indexed.
+        shape: Shape,
+    },
+    /// A misuse of differentiation: backward twice, of a non-scalar, a write to a saved tensor, …
+    #[error("{op}: {why}")]
+    Autograd {
+        /// The op's name.
+        op: String,
+        /// What happened and what to do instead.
+        why: String,
+    },
+    /// An argument outside its domain.
+    #[error("{op}: {why}")]
+    Argument {
+        /// The op's name.
+        op: &'static str,
+        /// What is wrong with it and what is allowed.
+        why: String,
+    },
+    /// Something that this backend does not offer.
+    #[error("{op} is not supported on {backend}: {why}")]
+    Unsupported {
+        /// The op's name.
+        op: &'static str,
+        /// The backend or device.
+        backend: String,
+        /// What to do instead.
+        why: String,
+    },
+    /// A device or its memory failed.
+    #[error("{device}: {why}")]
+    Backend {
+        /// The device.
+        device: String,
+        /// What it reported.
+        why: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Data from outside that is not what it claims to be.
+    #[error("{what}: {why}")]
+    Format {
+        /// The file or stream.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A state dict that belongs to another model.
+    #[error("load_state_dict: {why}")]
+    StateDict {
+        /// The missing, unexpected and differently shaped entries.
+        why: String,
+    },
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+thread_local! {
+    static CATCHING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Reports a mistake in the program: panics at the caller's line with the error's text. Inside
+/// [`catch`] the typed error travels to it without a message on stderr.
+#[track_caller]
+#[cold]
+pub fn raise(error: Error) -> ! {
+    if CATCHING.get() > 0 {
+        panic::resume_unwind(Box::new(Caught { error, at: Location::caller() }));
+    }
+    panic!("{error}");
+}
+
+struct Caught {
+    error: Error,
+    #[allow(dead_code, reason = "seen in a debugger")]
+    at: &'static Location<'static>,
+}
+
+/// Runs `f` and turns a mistake that Kiln reports inside it into an `Err`, for servers and tools
+/// that must outlive one bad request. Other panics go on unwinding.
+///
+/// Tensors written in place by an op that failed half-way keep what was written.
+///
+/// ```
+/// use kiln_tensor_core::{catch, raise, Error};
+/// let result = catch(|| -> u32 { raise(Error::Argument { op: "f", why: "no".into() }) });
+/// assert_eq!(result.unwrap_err().to_string(), "f: no");
+/// ```
+///
+/// # Errors
+/// The error that `f` raised.
+pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T> {
+    struct Depth;
+    impl Drop for Depth {
+        fn drop(&mut self) {
+            CATCHING.set(CATCHING.get() - 1);
+        }
+    }
+    CATCHING.set(CATCHING.get() + 1);
+    let depth = Depth;
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    drop(depth);
+    result.map_err(|payload| match payload.downcast::<Caught>() {
+        Ok(caught) => caught.error,
+        Err(other) => panic::resume_unwind(other),
+    })
+}

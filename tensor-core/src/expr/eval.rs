@@ -1,0 +1,249 @@
+//! The meaning of a program, one scalar at a time. Slow and plain: it folds constants and is what
+//! backends are compared with. Floats are held in `f64` throughout.
+
+use super::{BinaryOp, CmpOp, Kernel, Op, UnaryOp};
+use crate::{DType, Scalar, philox};
+
+/// Runs a program on one element: `inputs` holds one value per input tensor, `index` is the
+/// element's row-major number (for random numbers). Floats are not rounded between instructions;
+/// outputs come unrounded too, so that the caller may store them or compare them as they are.
+pub fn eval(kernel: Kernel<'_>, inputs: &[Scalar], index: u64) -> Vec<Scalar> {
+    let expr = kernel.expr;
+    let mut values: Vec<Scalar> = Vec::with_capacity(expr.instrs().len());
+    let param = |i: u32| kernel.params[i as usize];
+    for instr in expr.instrs() {
+        let arg = |i: usize| values[instr.args[i] as usize];
+        let value = match instr.op {
+            Op::Input(i) => inputs[i as usize],
+            Op::Param(i) => convert(param(i), instr.dtype),
+            Op::Const(bits) => unbits(bits, instr.dtype),
+            Op::Uniform { seed, stream } => Scalar::F64(philox::uniform(
+                param(seed).to_i64() as u64,
+                param(stream).to_i64() as u64,
+                index,
+                instr.dtype,
+            )),
+            op => {
+                let dtype = |i: usize| expr.instrs()[instr.args[i] as usize].dtype;
+                let arity = op.arity();
+                let pair = |i: usize| {
+                    if i < arity { (arg(i), dtype(i)) } else { (Scalar::Bool(false), DType::Bool) }
+                };
+                apply(op, instr.dtype, [pair(0), pair(1), pair(2)])
+            }
+        };
+        values.push(value);
+    }
+    let stored = |o: &super::Output| convert(values[o.value as usize], o.dtype);
+    expr.outputs().iter().map(stored).collect()
+}
+
+/// The bits that represent `value` in [`Op::Const`].
+pub(super) fn bits(value: Scalar, dtype: DType) -> u64 {
+    match convert(value, dtype) {
+        Scalar::F64(v) if dtype.compute() == DType::F32 => f64::from(v as f32).to_bits(),
+        Scalar::F64(v) => v.to_bits(),
+        other => other.to_i64() as u64,
+    }
+}
+
+fn unbits(bits: u64, dtype: DType) -> Scalar {
+    match dtype {
+        DType::Bool => Scalar::Bool(bits != 0),
+        d if d.is_float() => Scalar::F64(f64::from_bits(bits)),
+        _ => Scalar::I64(bits as i64),
+    }
+}
+
+/// Applies `op` to constants, rounding as the compute type does.
+pub(super) fn fold(op: Op, dtype: DType, args: [(u64, DType); 3]) -> u64 {
+    bits(apply(op, dtype, args.map(|(b, d)| (unbits(b, d), d))), dtype)
+}
+
+/// The value as the compute type of `dtype` would hold it, except that floats stay `f64`.
+fn convert(value: Scalar, dtype: DType) -> Scalar {
+    match dtype {
+        DType::Bool => Scalar::Bool(value.to_bool()),
+        d if d.is_float() => Scalar::F64(value.to_f64()),
+        d => wrap(value.to_i64(), d, matches!(value, Scalar::F64(_))),
+    }
+}
+
+/// Keeps an integer in `dtype`: floats saturate at the compute type first, as Rust's `as` does.
+fn wrap(v: i64, dtype: DType, from_float: bool) -> Scalar {
+    let v = if from_float && dtype != DType::I64 {
+        v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))
+    } else {
+        v
+    };
+    Scalar::I64(match dtype {
+        DType::I32 => i64::from(v as i32),
+        DType::I16 => i64::from(v as i16),
+        DType::I8 => i64::from(v as i8),
+        DType::U8 => i64::from(v as u8),
+        _ => v,
+    })
+}
+
+fn apply(op: Op, dtype: DType, args: [(Scalar, DType); 3]) -> Scalar {
+    let [(a, a_dtype), (b, _), (c, _)] = args;
+    match op {
+        Op::Unary(op) => match a {
+            Scalar::F64(x) => float_unary(op, x),
+            Scalar::I64(x) => held(int_unary(op, x), dtype),
+            Scalar::Bool(x) => Scalar::Bool(if op == UnaryOp::Not { !x } else { x }),
+        },
+        Op::Binary(op) => match (a, b) {
+            (Scalar::F64(x), Scalar::F64(y)) => Scalar::F64(float_binary(op, x, y)),
+            (Scalar::Bool(x), Scalar::Bool(y)) => Scalar::Bool(bool_binary(op, x, y)),
+            _ => held(int_binary(op, a.to_i64(), b.to_i64(), dtype), dtype),
+        },
+        Op::Compare(op) => Scalar::Bool(if a_dtype.is_float() {
+            compare(op, &a.to_f64(), &b.to_f64())
+        } else {
+            compare(op, &a.to_i64(), &b.to_i64())
+        }),
+        Op::Select => {
+            if a.to_bool() {
+                b
+            } else {
+                c
+            }
+        }
+        Op::Cast => held_scalar(a, dtype),
+        Op::Wrap => wrap(a.to_i64(), dtype, false),
+        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Uniform { .. } => {
+            unreachable!("leaves have no operands")
+        }
+    }
+}
+
+fn held(v: i64, dtype: DType) -> Scalar {
+    wrap(v, dtype.compute(), false)
+}
+
+fn held_scalar(v: Scalar, dtype: DType) -> Scalar {
+    convert(v, dtype.compute())
+}
+
+fn float_unary(op: UnaryOp, x: f64) -> Scalar {
+    Scalar::F64(match op {
+        UnaryOp::Neg => -x,
+        UnaryOp::Abs => x.abs(),
+        UnaryOp::Sign if x == 0.0 || x.is_nan() => x,
+        UnaryOp::Sign => x.signum(),
+        UnaryOp::Floor => x.floor(),
+        UnaryOp::Ceil => x.ceil(),
+        UnaryOp::Round => x.round_ties_even(),
+        UnaryOp::Trunc => x.trunc(),
+        UnaryOp::Sqrt => x.sqrt(),
+        UnaryOp::Exp => x.exp(),
+        UnaryOp::Expm1 => x.exp_m1(),
+        UnaryOp::Log => x.ln(),
+        UnaryOp::Log2 => x.log2(),
+        UnaryOp::Log10 => x.log10(),
+        UnaryOp::Log1p => x.ln_1p(),
+        UnaryOp::Sin => x.sin(),
+        UnaryOp::Cos => x.cos(),
+        UnaryOp::Tan => x.tan(),
+        UnaryOp::Asin => x.asin(),
+        UnaryOp::Acos => x.acos(),
+        UnaryOp::Atan => x.atan(),
+        UnaryOp::Sinh => x.sinh(),
+        UnaryOp::Cosh => x.cosh(),
+        UnaryOp::Tanh => x.tanh(),
+        UnaryOp::Asinh => libm::asinh(x),
+        UnaryOp::Acosh => libm::acosh(x),
+        UnaryOp::Atanh => libm::atanh(x),
+        UnaryOp::Erf => libm::erf(x),
+        UnaryOp::IsNan => return Scalar::Bool(x.is_nan()),
+        UnaryOp::IsInf => return Scalar::Bool(x.is_infinite()),
+        UnaryOp::Not => unreachable!("not: integers and bools only"),
+    })
+}
+
+fn int_unary(op: UnaryOp, x: i64) -> i64 {
+    match op {
+        UnaryOp::Neg => x.wrapping_neg(),
+        UnaryOp::Abs => x.wrapping_abs(),
+        UnaryOp::Sign => x.signum(),
+        UnaryOp::Not => !x,
+        other => unreachable!("{other:?}: floats only"),
+    }
+}
+
+fn float_binary(op: BinaryOp, x: f64, y: f64) -> f64 {
+    match op {
+        BinaryOp::Add => x + y,
+        BinaryOp::Sub => x - y,
+        BinaryOp::Mul => x * y,
+        BinaryOp::Div => x / y,
+        BinaryOp::Rem => x % y,
+        BinaryOp::Pow => x.powf(y),
+        BinaryOp::Max if x.is_nan() || x > y => x,
+        BinaryOp::Min if x.is_nan() || x < y => x,
+        BinaryOp::Max | BinaryOp::Min => y,
+        BinaryOp::Atan2 => x.atan2(y),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => {
+            unreachable!("{op:?}: integers and bools only")
+        }
+    }
+}
+
+fn int_binary(op: BinaryOp, x: i64, y: i64, dtype: DType) -> i64 {
+    match op {
+        BinaryOp::Add => x.wrapping_add(y),
+        BinaryOp::Sub => x.wrapping_sub(y),
+        BinaryOp::Mul => x.wrapping_mul(y),
+        BinaryOp::Div | BinaryOp::Rem if y == 0 => 0,
+        BinaryOp::Div => x.wrapping_div(y),
+        BinaryOp::Rem => x.wrapping_rem(y),
+        BinaryOp::Pow => int_pow(x, y, dtype),
+        BinaryOp::Max => x.max(y),
+        BinaryOp::Min => x.min(y),
+        BinaryOp::And => x & y,
+        BinaryOp::Or => x | y,
+        BinaryOp::Xor => x ^ y,
+        BinaryOp::Atan2 => unreachable!("atan2: floats only"),
+    }
+}
+
+fn int_pow(base: i64, exponent: i64, dtype: DType) -> i64 {
+    if exponent < 0 {
+        return match base {
+            1 => 1,
+            -1 if exponent % 2 == 0 => 1,
+            -1 => -1,
+            _ => 0,
+        };
+    }
+    let (mut result, mut square, mut left) = (1i64, base, exponent);
+    while left > 0 {
+        if left & 1 == 1 {
+            result = result.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        left >>= 1;
+    }
+    held(result, dtype).to_i64()
+}
+
+fn bool_binary(op: BinaryOp, x: bool, y: bool) -> bool {
+    match op {
+        BinaryOp::Add | BinaryOp::Max | BinaryOp::Or => x | y,
+        BinaryOp::Mul | BinaryOp::Min | BinaryOp::And => x & y,
+        BinaryOp::Xor | BinaryOp::Sub => x ^ y,
+        other => unreachable!("{other:?}: not on bools"),
+    }
+}
+
+fn compare<T: PartialOrd>(op: CmpOp, x: &T, y: &T) -> bool {
+    match op {
+        CmpOp::Eq => x == y,
+        CmpOp::Ne => x != y,
+        CmpOp::Lt => x < y,
+        CmpOp::Le => x <= y,
+        CmpOp::Gt => x > y,
+        CmpOp::Ge => x >= y,
+    }
+}

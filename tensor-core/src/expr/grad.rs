@@ -1,0 +1,160 @@
+//! The derivative of a program: reverse mode over its instructions, one rule per scalar function.
+
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10};
+
+use super::{BinaryOp, Builder, Expr, Op, UnaryOp, Val};
+use crate::DType;
+
+/// Builds the program of `expr.grad(wrt)`.
+pub(super) fn build(expr: &Expr, wrt: u64) -> Expr {
+    let wanted = |i: usize| wrt >> i & 1 == 1;
+    let count = expr.inputs().len();
+    let floats = expr.outputs().iter().filter(|o| o.dtype.is_float());
+    let mut inputs = expr.inputs().to_vec();
+    inputs.extend(expr.outputs().iter().map(|o| o.dtype));
+    let builder = Builder::new(&inputs);
+    for &dtype in expr.params() {
+        builder.param(dtype);
+    }
+
+    // The forward program again, and which of its values depend on a wanted input.
+    let mut values: Vec<Val<'_>> = Vec::with_capacity(expr.instrs().len());
+    let mut depends: Vec<bool> = Vec::with_capacity(expr.instrs().len());
+    for instr in expr.instrs() {
+        let mut args = [0; 3];
+        for (new, &old) in args.iter_mut().zip(instr.args()) {
+            *new = values[old as usize].id();
+        }
+        values.push(builder.push(instr.op, instr.dtype, args));
+        depends.push(match instr.op {
+            Op::Input(i) => wanted(i as usize),
+            _ => instr.dtype.is_float() && instr.args().iter().any(|&a| depends[a as usize]),
+        });
+    }
+
+    let mut adjoints: Vec<Option<Val<'_>>> = vec![None; values.len()];
+    for (i, output) in expr.outputs().iter().enumerate() {
+        if output.dtype.is_float() {
+            let value = output.value as usize;
+            let grad = builder.input(count + i).cast(expr.instrs()[value].dtype);
+            accumulate(&mut adjoints[value], grad);
+        }
+    }
+    debug_assert!(floats.count() > 0, "{}: no float output, so no gradient", expr.name());
+    for (i, instr) in expr.instrs().iter().enumerate().rev() {
+        let Some(grad) = adjoints[i].filter(|_| depends[i]) else { continue };
+        let args: Vec<Val<'_>> = instr.args().iter().map(|&a| values[a as usize]).collect();
+        let parts = derivative(instr.op, &args, values[i], grad);
+        for (&arg, part) in instr.args().iter().zip(parts) {
+            if let Some(part) = part.filter(|_| depends[arg as usize]) {
+                accumulate(&mut adjoints[arg as usize], part.cast(values[arg as usize].dtype()));
+            }
+        }
+    }
+
+    let mut sums: Vec<Option<Val<'_>>> = vec![None; count];
+    for (i, instr) in expr.instrs().iter().enumerate() {
+        if let (Op::Input(input), Some(adjoint)) = (instr.op, adjoints[i]) {
+            accumulate(&mut sums[input as usize], adjoint);
+        }
+    }
+    let outputs: Vec<(u32, DType)> = (0..count)
+        .filter(|&i| wanted(i))
+        .map(|i| {
+            let dtype = expr.inputs()[i];
+            assert!(dtype.is_float(), "{}: no gradient flows to a {dtype} input", expr.name());
+            let sum = sums[i].unwrap_or_else(|| builder.constant(0.0, dtype));
+            (sum.cast(dtype).id(), dtype)
+        })
+        .collect();
+    builder.finish(format!("{}_backward", expr.name()), &outputs)
+}
+
+fn accumulate<'b>(sum: &mut Option<Val<'b>>, part: Val<'b>) {
+    *sum = Some(sum.map_or(part, |sum| sum + part));
+}
+
+/// The gradient of each operand, given the operands `x`, the result `y` and its gradient `g`.
+/// `None`: the function is constant almost everywhere in that operand.
+fn derivative<'b>(op: Op, x: &[Val<'b>], y: Val<'b>, g: Val<'b>) -> [Option<Val<'b>>; 3] {
+    match op {
+        Op::Unary(op) => [unary(op, x[0], y, g), None, None],
+        Op::Binary(op) => {
+            let [a, b] = binary(op, x[0], x[1], y, g);
+            [a, b, None]
+        }
+        Op::Select => {
+            let zero = g.lit(0.0);
+            [None, Some(x[0].select(g, zero)), Some(x[0].select(zero, g))]
+        }
+        Op::Cast => [x[0].dtype().is_float().then_some(g), None, None],
+        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Uniform { .. } => [None; 3],
+        Op::Compare(_) | Op::Wrap => [None; 3],
+    }
+}
+
+fn unary<'b>(op: UnaryOp, x: Val<'b>, y: Val<'b>, g: Val<'b>) -> Option<Val<'b>> {
+    Some(match op {
+        UnaryOp::Neg => -g,
+        UnaryOp::Abs => g * x.sign(),
+        UnaryOp::Sqrt => g / (y * 2.0),
+        UnaryOp::Exp => g * y,
+        UnaryOp::Expm1 => g * (y + 1.0),
+        UnaryOp::Log => g / x,
+        UnaryOp::Log2 => g / (x * LN_2),
+        UnaryOp::Log10 => g / (x * LN_10),
+        UnaryOp::Log1p => g / (x + 1.0),
+        UnaryOp::Sin => g * x.cos(),
+        UnaryOp::Cos => -(g * x.sin()),
+        UnaryOp::Tan => g * (y * y + 1.0),
+        UnaryOp::Asin => g * (x.lit(1.0) - x * x).rsqrt(),
+        UnaryOp::Acos => -(g * (x.lit(1.0) - x * x).rsqrt()),
+        UnaryOp::Atan => g / (x * x + 1.0),
+        UnaryOp::Sinh => g * x.cosh(),
+        UnaryOp::Cosh => g * x.sinh(),
+        UnaryOp::Tanh => g * (y.lit(1.0) - y * y),
+        UnaryOp::Asinh => g * (x * x + 1.0).rsqrt(),
+        UnaryOp::Acosh => g * (x * x - 1.0).rsqrt(),
+        UnaryOp::Atanh => g / (x.lit(1.0) - x * x),
+        UnaryOp::Erf => g * (-(x * x)).exp() * FRAC_2_SQRT_PI,
+        UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round | UnaryOp::Trunc => {
+            return None;
+        }
+        UnaryOp::Not | UnaryOp::IsNan | UnaryOp::IsInf => return None,
+    })
+}
+
+fn binary<'b>(
+    op: BinaryOp,
+    a: Val<'b>,
+    b: Val<'b>,
+    y: Val<'b>,
+    g: Val<'b>,
+) -> [Option<Val<'b>>; 2] {
+    let zero = g.lit(0.0);
+    match op {
+        BinaryOp::Add => [Some(g), Some(g)],
+        BinaryOp::Sub => [Some(g), Some(-g)],
+        BinaryOp::Mul => [Some(g * b), Some(g * a)],
+        BinaryOp::Div => [Some(g / b), Some(-(g * (y / b)))],
+        BinaryOp::Rem => [Some(g), Some(-(g * (a / b).trunc()))],
+        BinaryOp::Pow => {
+            let base = b.eq(0.0).select(zero, g * b * a.pow(b - 1.0));
+            let exponent = (a.eq(0.0) & b.ge(0.0)).select(zero, g * y * a.log());
+            [Some(base), Some(exponent)]
+        }
+        // Equal operands share the gradient, as in PyTorch.
+        BinaryOp::Max | BinaryOp::Min => {
+            let half = g * 0.5;
+            let (to_a, to_b) =
+                if op == BinaryOp::Max { (a.gt(b), a.lt(b)) } else { (a.lt(b), a.gt(b)) };
+            let share = |wins: Val<'b>, loses: Val<'b>| wins.select(g, loses.select(zero, half));
+            [Some(share(to_a, to_b)), Some(share(to_b, to_a))]
+        }
+        BinaryOp::Atan2 => {
+            let scaled = g / (a * a + b * b);
+            [Some(scaled * b), Some(-(scaled * a))]
+        }
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => [None, None],
+    }
+}

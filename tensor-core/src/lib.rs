@@ -1,0 +1,32 @@
+//! What a tensor is: [`Tensor`], the [`Backend`] that holds its elements, [`Layout`], [`DType`],
+//! [`Expr`] and [`Error`]. No kernel, no gradient.
+//!
+//! A user's call goes through `ops` (checks shapes, promotes dtypes, lowers to primitives) to one
+//! method of [`Backend`].
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod compose;
+mod dtype;
+mod error;
+pub mod expr;
+mod host;
+mod layout;
+mod ops;
+pub mod philox;
+mod random;
+mod shape;
+mod spec;
+mod tensor;
+
+pub use backend::{Backend, Device, MemoryStats, Outputs, ReduceOp, ScanOp, ScatterOp};
+pub use dtype::{Category, DType, Element, Scalar};
+pub use error::{Error, Result, catch, raise};
+pub use expr::{Expr, Kernel, Val};
+pub use host::{HostMemory, Shared};
+pub use layout::{Layout, Strides, ViewOp};
+pub use ops::{BINARY, Binary, Fused, Operand, Options, Term, UNARY, Unary};
+pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
+pub use shape::Shape;
+pub use spec::{ConvSpec, Dims, PoolSpec};
+pub use tensor::Tensor;

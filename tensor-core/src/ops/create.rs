@@ -1,0 +1,98 @@
+//! Making tensors.
+
+use crate::expr::Builder;
+use crate::{Backend, DType, Element, Error, Kernel, Scalar, Shape, Shared, Tensor, raise};
+
+use super::pointwise::only;
+
+/// Where a new tensor lives and what it holds: `&device`, or `(&device, dtype)`. The dtype is `f32`
+/// unless given.
+#[derive(Debug)]
+pub struct Options<'a, B: Backend> {
+    /// Where.
+    pub device: &'a B::Device,
+    /// What, if given.
+    pub dtype: Option<DType>,
+}
+
+impl<'a, B: Backend<Device = D>, D> From<&'a D> for Options<'a, B> {
+    fn from(device: &'a D) -> Self {
+        Options { device, dtype: None }
+    }
+}
+
+impl<'a, B: Backend<Device = D>, D> From<(&'a D, DType)> for Options<'a, B> {
+    fn from((device, dtype): (&'a D, DType)) -> Self {
+        Options { device, dtype: Some(dtype) }
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// A tensor of `shape` with a copy of `data`, in row-major order; its dtype is that of `T`.
+    ///
+    /// # Panics
+    /// If the shape does not have as many elements as the data.
+    #[track_caller]
+    pub fn from_slice<T: Element>(data: &[T], shape: impl Into<Shape>, device: &B::Device) -> Self {
+        let shape = shape.into();
+        if shape.numel() != data.len() {
+            raise(Error::Shape {
+                op: "from_slice",
+                why: format!("{} elements given, {} wanted", data.len(), shape.numel()),
+                shapes: vec![shape],
+            });
+        }
+        B::upload(bytemuck::cast_slice(data), &shape, T::DTYPE, device)
+    }
+
+    /// A tensor that shares the buffer: a change on either side shows on the other.
+    ///
+    /// # Panics
+    /// If the shape does not have as many elements as the buffer, or the device's memory is not the
+    /// program's.
+    #[track_caller]
+    pub fn from_shared<T: Element + bytemuck::Pod>(
+        data: &Shared<T>,
+        shape: impl Into<Shape>,
+        device: &B::Device,
+    ) -> Self {
+        let (shape, len) = (shape.into(), data.read().len());
+        if shape.numel() != len {
+            raise(Error::Shape {
+                op: "from_shared",
+                why: format!("{len} elements given, {} wanted", shape.numel()),
+                shapes: vec![shape],
+            });
+        }
+        B::adopt(data.memory(), &shape, device)
+    }
+
+    /// A tensor filled with one number. Its dtype, unless given, is PyTorch's for the number: `f32`,
+    /// `i64` or bool.
+    pub fn full<'a>(
+        shape: impl Into<Shape>,
+        value: impl Into<Scalar>,
+        options: impl Into<Options<'a, B>>,
+    ) -> Self {
+        let (options, value) = (options.into(), value.into());
+        let dtype = options.dtype.unwrap_or(value.dtype());
+        let builder = Builder::new(&[]);
+        let out = builder.param(dtype).id();
+        let expr = builder.finish("full", &[(out, dtype)]);
+        only(B::map(Kernel::with(&expr, &[value]), &[], &shape.into(), options.device))
+    }
+
+    /// A tensor of zeros.
+    pub fn zeros<'a>(shape: impl Into<Shape>, options: impl Into<Options<'a, B>>) -> Self {
+        let options = options.into();
+        let dtype = options.dtype.unwrap_or(DType::F32);
+        Self::full(shape, 0.0, Options { dtype: Some(dtype), ..options })
+    }
+
+    /// A tensor of ones.
+    pub fn ones<'a>(shape: impl Into<Shape>, options: impl Into<Options<'a, B>>) -> Self {
+        let options = options.into();
+        let dtype = options.dtype.unwrap_or(DType::F32);
+        Self::full(shape, 1.0, Options { dtype: Some(dtype), ..options })
+    }
+}

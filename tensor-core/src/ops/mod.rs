@@ -1,0 +1,16 @@
+//! User-level ops, one family a file: check, lower to a primitive, done.
+
+mod convert;
+mod create;
+mod fused;
+mod matmul;
+mod operand;
+mod pointwise;
+mod reduce;
+mod views;
+
+pub(crate) use convert::cast_program;
+pub use create::Options;
+pub use fused::Fused;
+pub use operand::{Operand, Term};
+pub use pointwise::{BINARY, Binary, UNARY, Unary};

@@ -1,0 +1,172 @@
+//! Views: other shapes over the same elements.
+
+use crate::{Backend, Error, Shape, Tensor, ViewOp, raise};
+
+impl<B: Backend> Tensor<B> {
+    /// The same elements under another shape; one size may be −1, worked out from the others.
+    ///
+    /// # Panics
+    /// If the sizes do not have as many elements, or the memory cannot be viewed so (`reshape` copies
+    /// then).
+    #[track_caller]
+    pub fn view(&self, sizes: impl AsRef<[isize]>) -> Self {
+        let shape = self.sizes("view", sizes.as_ref());
+        self.view_as_op(&ViewOp::Reshape(shape))
+    }
+
+    /// Another shape for the same elements in row-major order: a view where memory allows it, else a
+    /// copy. One size may be −1, worked out from the others.
+    ///
+    /// # Panics
+    /// If the sizes do not have as many elements.
+    #[track_caller]
+    pub fn reshape(&self, sizes: impl AsRef<[isize]>) -> Self {
+        let shape = self.sizes("reshape", sizes.as_ref());
+        self.reshape_to(&shape)
+    }
+
+    /// `reshape` to a shape without −1.
+    #[track_caller]
+    pub fn reshape_to(&self, shape: &Shape) -> Self {
+        if self.shape() == shape {
+            return self.clone();
+        }
+        let op = ViewOp::Reshape(shape.clone());
+        if shape.numel() != self.numel() || self.layout().view(&op).is_some() {
+            return self.view_as_op(&op);
+        }
+        self.copy().view_as_op(&op)
+    }
+
+    #[track_caller]
+    fn sizes(&self, op: &'static str, sizes: &[isize]) -> Shape {
+        let unknown = sizes.iter().filter(|&&s| s == -1).count();
+        let known: usize = sizes.iter().filter(|&&s| s >= 0).map(|&s| s as usize).product();
+        let fits =
+            unknown == 0 || (unknown == 1 && known > 0 && self.numel().is_multiple_of(known));
+        if !fits || sizes.iter().any(|&s| s < -1) {
+            raise(Error::Shape {
+                op,
+                shapes: vec![self.shape().clone()],
+                why: format!("{} elements cannot have sizes {sizes:?}", self.numel()),
+            });
+        }
+        sizes.iter().map(|&s| if s == -1 { self.numel() / known } else { s as usize }).collect()
+    }
+
+    /// Dimensions in another order: `out.shape[i] = self.shape[dims[i]]`.
+    ///
+    /// # Panics
+    /// If `dims` is not a permutation of the dimensions.
+    #[track_caller]
+    pub fn permute(&self, dims: impl AsRef<[isize]>) -> Self {
+        let perm = dims.as_ref().iter().map(|&d| self.dim("permute", d)).collect();
+        self.view_as_op(&ViewOp::Permute(perm))
+    }
+
+    /// Two dimensions swapped.
+    ///
+    /// # Panics
+    /// If there is no such dimension.
+    #[track_caller]
+    pub fn transpose(&self, dim0: isize, dim1: isize) -> Self {
+        let (a, b) = (self.dim("transpose", dim0), self.dim("transpose", dim1));
+        let mut perm: smallvec::SmallVec<[usize; 6]> = (0..self.rank()).collect();
+        perm.swap(a, b);
+        self.view_as_op(&ViewOp::Permute(perm))
+    }
+
+    /// The transpose of a matrix.
+    ///
+    /// # Panics
+    /// If this has more than two dimensions.
+    #[track_caller]
+    pub fn t(&self) -> Self {
+        match self.rank() {
+            0 | 1 => self.clone(),
+            2 => self.transpose(0, 1),
+            _ => raise(Error::Shape {
+                op: "t",
+                shapes: vec![self.shape().clone()],
+                why: "a matrix is wanted; `transpose(dim0, dim1)` swaps dims of any tensor".into(),
+            }),
+        }
+    }
+
+    /// Elements `start .. start + len` of `dim`.
+    ///
+    /// # Panics
+    /// If they lie outside.
+    #[track_caller]
+    pub fn narrow(&self, dim: isize, start: usize, len: usize) -> Self {
+        let at = self.dim("narrow", dim);
+        if start.checked_add(len).is_none_or(|end| end > self.dims()[at]) {
+            raise(Error::Index {
+                op: "narrow",
+                what: "end",
+                index: start.saturating_add(len) as i64,
+                size: self.dims()[at],
+                shape: self.shape().clone(),
+            });
+        }
+        self.view_as_op(&ViewOp::Slice { dim: at, start, len, step: 1 })
+    }
+
+    /// Sizes of 1, and new leading dimensions, repeated without copying.
+    ///
+    /// # Panics
+    /// If another size than 1 would have to change.
+    #[track_caller]
+    pub fn expand(&self, shape: impl Into<Shape>) -> Self {
+        self.view_as_op(&ViewOp::Expand(shape.into()))
+    }
+
+    /// A new dimension of size 1 before `dim` (−1: at the end).
+    ///
+    /// # Panics
+    /// If `dim` is out of range.
+    #[track_caller]
+    pub fn unsqueeze(&self, dim: isize) -> Self {
+        let at = self.dim_below("unsqueeze", dim, self.rank() + 1);
+        let mut shape = self.shape().clone();
+        shape.insert(at, 1);
+        self.view_as_op(&ViewOp::Reshape(shape))
+    }
+
+    /// Without dimension `dim`, if its size is 1.
+    ///
+    /// # Panics
+    /// If there is no such dimension.
+    #[track_caller]
+    pub fn squeeze(&self, dim: isize) -> Self {
+        let at = self.dim("squeeze", dim);
+        if self.dims()[at] != 1 {
+            return self.clone();
+        }
+        let mut shape = self.shape().clone();
+        shape.remove(at);
+        self.view_as_op(&ViewOp::Reshape(shape))
+    }
+
+    /// All elements of dimensions `start_dim ..= end_dim` in one dimension.
+    ///
+    /// # Panics
+    /// If a dimension is out of range or they are in the wrong order.
+    #[track_caller]
+    pub fn flatten(&self, start_dim: isize, end_dim: isize) -> Self {
+        if self.rank() == 0 {
+            return self.reshape([1]);
+        }
+        let (start, end) = (self.dim("flatten", start_dim), self.dim("flatten", end_dim));
+        if start > end {
+            raise(Error::Argument {
+                op: "flatten",
+                why: format!("start_dim {start_dim} comes after end_dim {end_dim}"),
+            });
+        }
+        let mut shape: Shape = self.dims()[..start].into();
+        shape.push(self.dims()[start..=end].iter().product());
+        self.dims()[end + 1..].iter().for_each(|&size| shape.push(size));
+        self.reshape_to(&shape)
+    }
+}

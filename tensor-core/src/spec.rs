@@ -1,0 +1,85 @@
+//! The hyper-parameters of convolution and pooling, and the sizes that follow from them.
+
+use smallvec::SmallVec;
+
+/// One value per spatial dimension.
+pub type Dims = SmallVec<[usize; 3]>;
+
+/// How a convolution walks over its input; one entry per spatial dim in each field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConvSpec {
+    /// Distance between two windows.
+    pub stride: Dims,
+    /// Zeros added on both sides.
+    pub padding: Dims,
+    /// Distance between two taps of a window.
+    pub dilation: Dims,
+    /// Number of independent groups of channels.
+    pub groups: usize,
+}
+
+impl ConvSpec {
+    /// Stride 1, no padding, no dilation, one group.
+    pub fn new(spatial: usize) -> Self {
+        ConvSpec {
+            stride: SmallVec::from_elem(1, spatial),
+            padding: SmallVec::from_elem(0, spatial),
+            dilation: SmallVec::from_elem(1, spatial),
+            groups: 1,
+        }
+    }
+
+    /// The output's size in spatial dim `i`, or `None` where no window fits.
+    pub fn out_size(&self, i: usize, input: usize, kernel: usize) -> Option<usize> {
+        let reach = self.dilation[i] * kernel.checked_sub(1)? + 1;
+        Some((input + 2 * self.padding[i]).checked_sub(reach)? / self.stride[i] + 1)
+    }
+}
+
+/// How a pooling window walks over its input; one entry per spatial dim in each field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PoolSpec {
+    /// Size of a window.
+    pub kernel: Dims,
+    /// Distance between two windows.
+    pub stride: Dims,
+    /// Padding on both sides: −∞ for maxima, zeros for means. At most half of the window.
+    pub padding: Dims,
+    /// Distance between two taps of a window; 1 for means.
+    pub dilation: Dims,
+    /// Whether a last window that reaches over the edge counts.
+    pub ceil_mode: bool,
+    /// Whether padding counts in the divisor of a mean.
+    pub count_include_pad: bool,
+    /// A fixed divisor of means, instead of the number of elements.
+    pub divisor: Option<usize>,
+}
+
+impl PoolSpec {
+    /// Windows of `kernel` side by side, no padding.
+    pub fn new(kernel: &[usize]) -> Self {
+        PoolSpec {
+            kernel: kernel.into(),
+            stride: kernel.into(),
+            padding: SmallVec::from_elem(0, kernel.len()),
+            dilation: SmallVec::from_elem(1, kernel.len()),
+            ceil_mode: false,
+            count_include_pad: true,
+            divisor: None,
+        }
+    }
+
+    /// The output's size in spatial dim `i`, or `None` where no window fits. With `ceil_mode`, the
+    /// last window starts inside the input or its left padding, as in PyTorch.
+    pub fn out_size(&self, i: usize, input: usize) -> Option<usize> {
+        let reach = self.dilation[i] * self.kernel[i].checked_sub(1)? + 1;
+        let room = (input + 2 * self.padding[i]).checked_sub(reach)?;
+        let stride = self.stride[i];
+        if !self.ceil_mode {
+            return Some(room / stride + 1);
+        }
+        let count = room.div_ceil(stride) + 1;
+        let starts_outside = (count - 1) * stride >= input + self.padding[i];
+        Some(if starts_outside { count - 1 } else { count })
+    }
+}

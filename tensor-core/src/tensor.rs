@@ -1,0 +1,222 @@
+//! `Tensor<B>`: storage, layout, dtype and device in one value that travels whole.
+
+use crate::{Backend, DType, Error, Layout, Shape, ViewOp, raise};
+
+/// An n-dimensional array on backend `B`. A handle: clones and views share the elements, and in-place
+/// ops (their names end in `_`) show through all of them.
+pub struct Tensor<B: Backend> {
+    storage: B::Storage,
+    layout: Layout,
+    dtype: DType,
+    device: B::Device,
+}
+
+impl<B: Backend> Clone for Tensor<B> {
+    /// Another handle to the same elements; `copy` makes new ones.
+    fn clone(&self) -> Self {
+        Tensor {
+            storage: self.storage.clone(),
+            layout: self.layout.clone(),
+            dtype: self.dtype,
+            device: self.device.clone(),
+        }
+    }
+}
+
+/// For backends: taking a tensor apart and putting one together.
+impl<B: Backend> Tensor<B> {
+    /// Makes a tensor of its parts. Every element that the layout names lies in the storage.
+    pub fn from_parts(
+        storage: B::Storage,
+        layout: Layout,
+        dtype: DType,
+        device: B::Device,
+    ) -> Self {
+        Tensor { storage, layout, dtype, device }
+    }
+
+    /// The backend's handle to the elements.
+    pub fn storage(&self) -> &B::Storage {
+        &self.storage
+    }
+
+    /// Which element of the storage each index means.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The same storage under another layout, without a record: what `Backend::view` does by default.
+    pub fn with_layout(&self, layout: Layout) -> Self {
+        Tensor {
+            storage: self.storage.clone(),
+            layout,
+            dtype: self.dtype,
+            device: self.device.clone(),
+        }
+    }
+}
+
+impl<B: Backend> Tensor<B> {
+    /// Sizes of the dimensions.
+    pub fn shape(&self) -> &Shape {
+        self.layout.shape()
+    }
+
+    /// Sizes as a slice.
+    pub fn dims(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.layout.rank()
+    }
+
+    /// Number of elements.
+    pub fn numel(&self) -> usize {
+        self.layout.numel()
+    }
+
+    /// Strides, in elements.
+    pub fn strides(&self) -> &[isize] {
+        self.layout.strides()
+    }
+
+    /// Type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where the elements are.
+    pub fn device(&self) -> &B::Device {
+        &self.device
+    }
+
+    /// Whether the elements lie in row-major order without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        self.layout.is_contiguous()
+    }
+
+    /// The size of dimension `dim`; negative dims count from the end.
+    ///
+    /// # Panics
+    /// If there is no such dimension.
+    #[track_caller]
+    pub fn size(&self, dim: isize) -> usize {
+        self.dims()[self.dim("size", dim)]
+    }
+
+    /// Applies a view and records it where the backend records.
+    ///
+    /// # Panics
+    /// With [`Error::Shape`] if no strides express it.
+    #[track_caller]
+    pub fn view_as_op(&self, op: &ViewOp) -> Self {
+        match self.layout.view(op) {
+            Some(layout) => B::view(self, op, layout),
+            None => raise(self.cannot_view(op)),
+        }
+    }
+
+    #[cold]
+    fn cannot_view(&self, op: &ViewOp) -> Error {
+        let (shapes, why) = match op {
+            ViewOp::Reshape(to) if to.numel() != self.numel() => (
+                vec![self.shape().clone(), to.clone()],
+                format!("{} elements cannot have {}", self.numel(), to.numel()),
+            ),
+            ViewOp::Reshape(to) => (
+                vec![self.shape().clone(), to.clone()],
+                format!(
+                    "memory with strides {:?} cannot be viewed so; `reshape` copies where it must",
+                    self.strides()
+                ),
+            ),
+            ViewOp::Expand(to) => (
+                vec![self.shape().clone(), to.clone()],
+                "only sizes of 1 and new leading dims expand".into(),
+            ),
+            other => (vec![self.shape().clone()], format!("{other:?} lies outside")),
+        };
+        Error::Shape { op: op.name(), shapes, why }
+    }
+
+    /// The position of a dimension that may count from the end.
+    #[track_caller]
+    pub(crate) fn dim(&self, op: &'static str, dim: isize) -> usize {
+        self.dim_below(op, dim, self.rank())
+    }
+
+    /// Like `dim`, where `count` dimensions are allowed (`unsqueeze` takes one more).
+    #[track_caller]
+    pub(crate) fn dim_below(&self, op: &'static str, dim: isize, count: usize) -> usize {
+        let at = if dim < 0 { dim + count as isize } else { dim };
+        if at < 0 || at >= count as isize {
+            raise(Error::Index {
+                op,
+                what: "dim",
+                index: dim as i64,
+                size: count,
+                shape: self.shape().clone(),
+            });
+        }
+        at as usize
+    }
+
+    /// Requires that `other` is on this tensor's device.
+    #[track_caller]
+    pub(crate) fn same_device(&self, op: &'static str, other: &Self) {
+        if self.device != other.device {
+            raise(Error::Device {
+                op,
+                left: self.device.to_string(),
+                right: other.device.to_string(),
+            });
+        }
+    }
+}
+
+/// Tracking; on a backend that records nothing, nothing is tracked.
+impl<B: Backend> Tensor<B> {
+    /// Whether operations on this tensor are recorded.
+    pub fn requires_grad(&self) -> bool {
+        B::requires_grad(self)
+    }
+
+    /// Starts or stops recording operations on this leaf, and gives the same tensor.
+    ///
+    /// # Panics
+    /// With [`Error::Unsupported`] on a backend that records nothing, with [`Error::DType`] if the
+    /// elements are not floats, with [`Error::Autograd`] if this is not a leaf.
+    #[track_caller]
+    pub fn requires_grad_(&self, on: bool) -> Self {
+        B::set_requires_grad(self, on);
+        self.clone()
+    }
+
+    /// The same elements, without history.
+    pub fn detach(&self) -> Self {
+        B::detach(self)
+    }
+
+    /// The gradient that `backward` has accumulated here.
+    pub fn grad(&self) -> Option<Self> {
+        B::grad(self)
+    }
+
+    /// Replaces or drops the accumulated gradient.
+    pub fn set_grad(&self, grad: Option<Self>) {
+        B::set_grad(self, grad);
+    }
+
+    /// The name of the recorded operation that made this tensor.
+    pub fn grad_fn(&self) -> Option<String> {
+        B::grad_fn(self)
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for Tensor<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "tensor({}, {} on {})", self.shape(), self.dtype, self.device)
+    }
+}
