@@ -323,7 +323,8 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         compose::layer_norm(x, weight, bias, dims, eps)
     }
 
-    /// The gradients of `layer_norm` in `x`, weight and bias (shaped as a weight would be).
+    /// The gradients of `layer_norm` in `x`, weight and bias (shaped as a weight would be). A backend
+    /// that records works mean and rstd out again from `x` and `eps`, to differentiate them too.
     fn layer_norm_grad(
         grad: &Tensor<Self>,
         x: &Tensor<Self>,
@@ -331,7 +332,9 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         rstd: &Tensor<Self>,
         weight: Option<&Tensor<Self>>,
         dims: usize,
+        eps: f64,
     ) -> [Tensor<Self>; 3] {
+        let _ = eps;
         compose::layer_norm_grad(grad, x, mean, rstd, weight, dims)
     }
 

@@ -22,7 +22,7 @@ mod tensor;
 pub use backend::{Backend, Device, MemoryStats, Outputs, ReduceOp, ScanOp, ScatterOp};
 pub use dtype::{Category, DType, Element, Scalar};
 pub use error::{Error, Result, catch, raise};
-pub use expr::{Expr, Kernel, Val};
+pub use expr::{Expr, Gradient, Kernel, Val};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use ops::{BINARY, Binary, Fused, Operand, Options, Term, UNARY, Unary};

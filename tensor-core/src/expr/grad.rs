@@ -2,11 +2,11 @@
 
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10};
 
-use super::{BinaryOp, Builder, Expr, Op, UnaryOp, Val};
+use super::{BinaryOp, Builder, Expr, Gradient, Op, UnaryOp, Val};
 use crate::DType;
 
 /// Builds the program of `expr.grad(wrt)`.
-pub(super) fn build(expr: &Expr, wrt: u64) -> Expr {
+pub(super) fn build(expr: &Expr, wrt: u64) -> Gradient {
     let wanted = |i: usize| wrt >> i & 1 == 1;
     let count = expr.inputs().len();
     let floats = expr.outputs().iter().filter(|o| o.dtype.is_float());
@@ -67,7 +67,26 @@ pub(super) fn build(expr: &Expr, wrt: u64) -> Expr {
             (sum.cast(dtype).id(), dtype)
         })
         .collect();
-    builder.finish(format!("{}_backward", expr.name()), &outputs)
+    compact(&builder.finish(format!("{}_backward", expr.name()), &outputs))
+}
+
+/// Drops the inputs that the program does not read.
+fn compact(expr: &Expr) -> Gradient {
+    let reads: Vec<usize> = (0..expr.inputs().len())
+        .filter(|&i| expr.instrs().iter().any(|instr| instr.op == Op::Input(i as u32)))
+        .collect();
+    let position = |i: u32| reads.iter().position(|&read| read == i as usize).unwrap_or_default();
+    let mut instrs = expr.instrs().to_vec();
+    for instr in &mut instrs {
+        if let Op::Input(i) = instr.op {
+            instr.op = Op::Input(position(i) as u32);
+        }
+    }
+    let inputs = reads.iter().map(|&i| expr.inputs()[i]).collect();
+    let name = expr.name().to_owned().into();
+    let outputs = expr.outputs().to_vec();
+    let expr = Expr::from_parts(name, inputs, expr.params().to_vec(), instrs, outputs);
+    Gradient { expr, reads }
 }
 
 fn accumulate<'b>(sum: &mut Option<Val<'b>>, part: Val<'b>) {

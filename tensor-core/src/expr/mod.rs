@@ -33,8 +33,18 @@ struct Program {
     instrs: Vec<Instr>,
     outputs: Vec<Output>,
     hash: u64,
-    grads: Mutex<HashMap<u64, Expr>>,
+    grads: Mutex<HashMap<u64, Arc<Gradient>>>,
     compiled: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// The derivative of a program, itself a program with the same parameters.
+#[derive(Debug)]
+pub struct Gradient {
+    /// Outputs: the gradients of the wanted inputs, in order, each of its input's dtype.
+    pub expr: Expr,
+    /// What the inputs of `expr` are: `i < n` is input `i` of the differentiated program (which has
+    /// `n`), `n + k` the gradient of its output `k`. Only what is needed appears.
+    pub reads: Vec<usize>,
 }
 
 /// One instruction: `op` on earlier values, giving a value of type `dtype`.
@@ -274,27 +284,17 @@ impl Expr {
         &self.0.compiled
     }
 
-    /// The program of the gradients: its inputs are this program's inputs followed by one gradient
-    /// per output (of the output's dtype), its outputs the gradients of the inputs whose bits are
-    /// set in `wrt`, in order, each of its input's dtype. Parameters are the same. Cached.
+    /// The program that computes the gradients of the inputs whose bits are set in `wrt`. Cached.
     ///
     /// # Panics
     /// If an input in `wrt` is not a float: nothing flows to it.
-    pub fn grad(&self, wrt: u64) -> Expr {
+    pub fn grad(&self, wrt: u64) -> Arc<Gradient> {
         if let Some(known) = self.0.grads.lock().get(&wrt) {
             return known.clone();
         }
-        let made = grad::build(self, wrt);
+        let made = Arc::new(grad::build(self, wrt));
         self.0.grads.lock().insert(wrt, made.clone());
         made
-    }
-
-    /// Which inputs the program reads, as bits.
-    pub fn reads(&self) -> u64 {
-        self.0.instrs.iter().fold(0, |bits, instr| match instr.op {
-            Op::Input(i) => bits | 1 << i,
-            _ => bits,
-        })
     }
 
     fn from_parts(
