@@ -1,0 +1,179 @@
+//! Elements of the reference backend: scalars behind a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use kiln_tensor_core::{DType, Element, Layout, MemoryStats, Scalar, Shape, Tensor};
+use parking_lot::RwLock;
+
+use super::{Ref, Reference, ReferenceDevice};
+
+/// A handle to shared elements, each as its dtype would hold it.
+#[derive(Clone, Debug)]
+pub struct ReferenceStorage(Arc<Memory>);
+
+#[derive(Debug)]
+struct Memory {
+    elements: RwLock<Vec<Scalar>>,
+    version: AtomicU64,
+    bytes: usize,
+}
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        ALLOCATED.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What tensors hold, counted in the bytes of their dtypes. Nothing is cached.
+pub(super) fn stats() -> MemoryStats {
+    let allocated = ALLOCATED.load(Ordering::Relaxed);
+    MemoryStats { allocated, reserved: allocated, peak: PEAK.load(Ordering::Relaxed) }
+}
+
+pub(super) fn reset_peak() {
+    PEAK.store(ALLOCATED.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+impl ReferenceStorage {
+    pub(super) fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Overwrites the elements that `layout` names.
+    pub(super) fn write(&self, layout: &Layout, dtype: DType, values: &[Scalar]) {
+        let mut elements = self.0.elements.write();
+        for (index, &value) in indices(layout.shape()).iter().zip(values) {
+            elements[place(layout, index)] = rounded(value, dtype);
+        }
+        self.0.version.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The element of the storage that `index` means.
+fn place(layout: &Layout, index: &[usize]) -> usize {
+    let steps = index.iter().zip(layout.strides()).map(|(&i, &stride)| i as isize * stride);
+    (layout.offset() as isize + steps.sum::<isize>()) as usize
+}
+
+/// Every index of a shape, in row-major order.
+pub(crate) fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
+    let mut all = vec![vec![]];
+    for &size in shape {
+        all = all.iter().flat_map(|head| (0..size).map(|i| [&head[..], &[i]].concat())).collect();
+    }
+    all
+}
+
+/// Row-major values: what the formulas work on.
+#[derive(Clone, Debug)]
+pub(crate) struct Array {
+    pub shape: Shape,
+    pub values: Vec<Scalar>,
+}
+
+impl Array {
+    /// The elements of `x`, broadcast to a shape if one is given.
+    pub fn read(x: &Ref, shape: Option<&Shape>) -> Array {
+        let shape = shape.unwrap_or(x.shape());
+        let layout = x.layout().broadcast_to(shape).expect("the caller has checked the shapes");
+        let elements = x.storage().0.elements.read();
+        let values = indices(shape).iter().map(|i| elements[place(&layout, i)]).collect();
+        Array { shape: shape.clone(), values }
+    }
+
+    /// Zeros in the scalar kind of `dtype`.
+    pub fn zeros(shape: Shape, dtype: DType) -> Array {
+        let values = vec![rounded(Scalar::I64(0), dtype); shape.numel()];
+        Array { shape, values }
+    }
+
+    fn position(&self, index: &[usize]) -> usize {
+        place(&Reference::layout(&self.shape), index)
+    }
+
+    pub fn get(&self, index: &[usize]) -> Scalar {
+        self.values[self.position(index)]
+    }
+
+    pub fn set(&mut self, index: &[usize], value: Scalar) {
+        let at = self.position(index);
+        self.values[at] = value;
+    }
+
+    /// Replaces an element by `f(element, value)`.
+    pub fn combine(&mut self, index: &[usize], value: Scalar, f: fn(Scalar, Scalar) -> Scalar) {
+        let at = self.position(index);
+        self.values[at] = f(self.values[at], value);
+    }
+
+    /// The first `k` slices along `dim`.
+    pub fn first(&self, k: usize, dim: usize) -> Array {
+        let shape = self.shape.with(dim, k);
+        let values = indices(&shape).iter().map(|i| self.get(i)).collect();
+        Array { shape, values }
+    }
+
+    /// A tensor of these values, rounded to `dtype`.
+    pub fn store(self, dtype: DType) -> Ref {
+        let bytes = self.values.len() * dtype.size();
+        let elements = self.values.into_iter().map(|v| rounded(v, dtype)).collect();
+        let allocated = ALLOCATED.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        PEAK.fetch_max(allocated, Ordering::Relaxed);
+        let memory = Memory { elements: RwLock::new(elements), version: AtomicU64::new(0), bytes };
+        let storage = ReferenceStorage(Arc::new(memory));
+        Tensor::from_parts(storage, Reference::layout(&self.shape), dtype, ReferenceDevice)
+    }
+}
+
+macro_rules! by_dtype {
+    ($dtype:expr, $f:ident($($arg:expr),*)) => {
+        match $dtype {
+            DType::F64 => $f::<f64>($($arg),*),
+            DType::F32 => $f::<f32>($($arg),*),
+            DType::F16 => $f::<half::f16>($($arg),*),
+            DType::BF16 => $f::<half::bf16>($($arg),*),
+            DType::I64 => $f::<i64>($($arg),*),
+            DType::I32 => $f::<i32>($($arg),*),
+            DType::I16 => $f::<i16>($($arg),*),
+            DType::I8 => $f::<i8>($($arg),*),
+            DType::U8 => $f::<u8>($($arg),*),
+            DType::Bool => $f::<bool>($($arg),*),
+        }
+    };
+}
+
+/// The value as an element of `dtype` holds it.
+pub(crate) fn rounded(value: Scalar, dtype: DType) -> Scalar {
+    fn through<T: Element>(value: Scalar) -> Scalar {
+        T::from_scalar(value).to_scalar()
+    }
+    by_dtype!(dtype, through(value))
+}
+
+/// Scalars from native-endian bytes.
+pub(crate) fn decode(bytes: &[u8], dtype: DType) -> Vec<Scalar> {
+    fn scalars<T: Element>(bytes: &[u8]) -> Vec<Scalar> {
+        T::from_bytes(bytes).into_iter().map(T::to_scalar).collect()
+    }
+    by_dtype!(dtype, scalars(bytes))
+}
+
+/// Scalars as native-endian bytes of `dtype`.
+pub(crate) fn encode(values: &[Scalar], dtype: DType) -> Vec<u8> {
+    fn bytes<T: Element>(values: &[Scalar]) -> Vec<u8> {
+        values.iter().flat_map(|&v| bytemuck::bytes_of(&T::from_scalar(v)).to_vec()).collect()
+    }
+    by_dtype!(dtype, bytes(values))
+}
