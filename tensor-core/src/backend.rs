@@ -254,6 +254,11 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         compose::view_grad(grad, op, shape)
     }
 
+    /// The elements in new memory of `device`.
+    fn to_device(x: &Tensor<Self>, device: &Self::Device) -> Tensor<Self> {
+        Self::upload(&Self::download(x), x.shape(), x.dtype(), device)
+    }
+
     /// Tensors joined along `dim`: one dtype, and one size in every other dim.
     fn cat(tensors: &[&Tensor<Self>], dim: usize) -> Tensor<Self> {
         compose::cat(tensors, dim)
@@ -368,6 +373,11 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
 
     // ------------------------------------------------------------------ provided: tracking
     // A backend that records overrides these; on any other, nothing is tracked.
+
+    /// Whether this backend records operations where a tensor asks for it.
+    fn records() -> bool {
+        false
+    }
 
     /// Whether operations on `x` are recorded.
     fn requires_grad(x: &Tensor<Self>) -> bool {

@@ -34,6 +34,11 @@ impl<B: Backend> Tensor<B> {
         only(B::map(Kernel::new(expr), &[self], self.shape(), self.device()))
     }
 
+    /// The elements on another device; the same tensor if it is there already.
+    pub fn to(&self, device: &B::Device) -> Self {
+        if device == self.device() { self.clone() } else { B::to_device(self, device) }
+    }
+
     /// Overwrites the elements with those of `src`, broadcast and converted.
     ///
     /// # Panics
