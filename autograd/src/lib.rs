@@ -1,0 +1,27 @@
+//! Differentiation as a backend: [`Autograd<B>`] runs the primitives of `B` and records them.
+//!
+//! Every program that is generic over a backend becomes differentiable by naming another type, and on
+//! the plain backend it carries no tracking at all. Each primitive has one rule ([`Rule::vjp`]),
+//! written in ordinary tensor ops over any backend: `backward` runs it on `B`, and with `create_graph`
+//! the same rule runs on `Autograd<B>`, which gives derivatives of any order.
+#![forbid(unsafe_code)]
+
+mod api;
+mod backend;
+mod engine;
+mod function;
+mod gradcheck;
+mod hooks;
+mod meta;
+mod mode;
+mod node;
+mod rules;
+
+pub use api::{Backward, BackwardOptions, GradOptions, grad};
+pub use backend::Autograd;
+pub use function::{Function, apply};
+pub use gradcheck::{GradMismatch, Tolerance, gradcheck, gradcheck_with, gradgradcheck};
+pub use hooks::HookHandle;
+pub use meta::Tracked;
+pub use mode::{GradMode, enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
+pub use rules::{Context, Gradients, Rule};

@@ -1,0 +1,139 @@
+//! What a recorded tensor carries besides its elements.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use kiln_tensor_core::{Backend, Tensor};
+use parking_lot::Mutex;
+
+use crate::Autograd;
+use crate::hooks::Hooks;
+use crate::node::{Edge, Node};
+
+/// The storage of `Autograd<B>`: the tensor of `B`, and the identity that gradients refer to.
+pub struct Tracked<B: Backend> {
+    pub(crate) inner: Tensor<B>,
+    pub(crate) meta: Arc<Meta<B>>,
+}
+
+impl<B: Backend> Clone for Tracked<B> {
+    fn clone(&self) -> Self {
+        Tracked { inner: self.inner.clone(), meta: self.meta.clone() }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Tracked<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner, f)
+    }
+}
+
+/// One tensor's place in the graph; clones of the handle share it.
+pub(crate) struct Meta<B: Backend> {
+    tracked: AtomicBool,
+    // Counts recorded in-place writes, so that views can tell that their base has changed.
+    epoch: AtomicU64,
+    pub(crate) base: Option<Base<B>>,
+    pub(crate) state: Mutex<State<B>>,
+}
+
+/// What a view is a view of, and how often that had been rewritten when the view was made.
+pub(crate) struct Base<B: Backend> {
+    pub(crate) meta: Arc<Meta<B>>,
+    epoch: u64,
+}
+
+pub(crate) struct State<B: Backend> {
+    /// The operation that made this tensor and which of its outputs it is.
+    pub(crate) node: Option<(Arc<Node<B>>, usize)>,
+    /// A leaf that gradients accumulate in.
+    pub(crate) leaf: bool,
+    pub(crate) grad: Option<Box<Tensor<Autograd<B>>>>,
+    pub(crate) hooks: Option<Box<Hooks<B>>>,
+}
+
+impl<B: Backend> Meta<B> {
+    pub(crate) fn new(base: Option<Base<B>>) -> Self {
+        let state = State { node: None, leaf: false, grad: None, hooks: None };
+        Meta {
+            tracked: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
+            base,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn made_by(node: Arc<Node<B>>, output: usize, base: Option<Base<B>>) -> Self {
+        let mut meta = Meta::new(base);
+        *meta.tracked.get_mut() = true;
+        meta.state.get_mut().node = Some((node, output));
+        meta
+    }
+
+    /// Whether operations on the tensor are recorded.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.state.lock().node.is_none()
+    }
+
+    pub(crate) fn set_leaf(&self, on: bool) {
+        self.state.lock().leaf = on;
+        self.tracked.store(on, Ordering::Relaxed);
+    }
+
+    /// Makes `node` the operation that the tensor comes from, after an in-place write.
+    pub(crate) fn rewrite(&self, node: Arc<Node<B>>, output: usize) {
+        self.state.lock().node = Some((node, output));
+        self.tracked.store(true, Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where the gradient of this tensor goes; `None` if nowhere.
+    pub(crate) fn edge(self: &Arc<Self>) -> Option<Edge<B>> {
+        if !self.is_tracked() {
+            return None;
+        }
+        match &self.state.lock().node {
+            Some((node, output)) => Some(Edge::Node(node.clone(), *output)),
+            None => Some(Edge::Leaf(self.clone())),
+        }
+    }
+
+    /// The base of a view of this tensor.
+    pub(crate) fn as_base(self: &Arc<Self>) -> Base<B> {
+        let meta = self.base.as_ref().map_or(self, |base| &base.meta).clone();
+        Base { epoch: meta.epoch.load(Ordering::Relaxed), meta }
+    }
+
+    /// Whether a recorded in-place write to the base has made this view's history untrue.
+    pub(crate) fn is_stale(&self) -> bool {
+        let stale = |base: &Base<B>| base.epoch != base.meta.epoch.load(Ordering::Relaxed);
+        self.base.as_ref().is_some_and(stale)
+    }
+}
+
+/// The tensor of `B` inside.
+pub(crate) fn inner<B: Backend>(x: &Tensor<Autograd<B>>) -> &Tensor<B> {
+    let inner = &x.storage().inner;
+    debug_assert_eq!(x.layout(), inner.layout(), "views of recorded tensors go through `view`");
+    inner
+}
+
+pub(crate) fn meta<B: Backend>(x: &Tensor<Autograd<B>>) -> &Arc<Meta<B>> {
+    &x.storage().meta
+}
+
+/// A recorded-backend tensor with the given identity.
+pub(crate) fn with_meta<B: Backend>(inner: Tensor<B>, meta: Arc<Meta<B>>) -> Tensor<Autograd<B>> {
+    let (layout, dtype, device) = (inner.layout().clone(), inner.dtype(), inner.device().clone());
+    Tensor::from_parts(Tracked { inner, meta }, layout, dtype, device)
+}
+
+/// A tensor without history.
+pub(crate) fn constant<B: Backend>(inner: Tensor<B>) -> Tensor<Autograd<B>> {
+    with_meta(inner, Arc::new(Meta::new(None)))
+}

@@ -1,0 +1,141 @@
+//! `map`: the program's own derivative, again one `map`; sums where an input was broadcast.
+
+use kiln_tensor_core::expr::Op;
+use kiln_tensor_core::{Backend, Expr, Kernel, ReduceOp, Scalar, Shape, Tensor, ViewOp};
+use smallvec::SmallVec;
+
+use super::{Context, Gradients, Rule, backward_name, zeros};
+
+/// A program on inputs that broadcast to `shape`, and where its operands are among the saved tensors.
+pub(crate) struct Pointwise {
+    pub(crate) expr: Expr,
+    pub(crate) params: SmallVec<[Scalar; 2]>,
+    pub(crate) shape: Shape,
+    pub(crate) inputs: SmallVec<[Shape; 3]>,
+    /// For each input its position among the saved tensors, if it is there.
+    pub(crate) slots: SmallVec<[Option<usize>; 3]>,
+}
+
+impl Pointwise {
+    pub(crate) fn new<B: Backend>(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<B>],
+        shape: &Shape,
+        keep: impl Fn(usize) -> bool,
+    ) -> Self {
+        let mut next = 0..;
+        Pointwise {
+            expr: kernel.expr.clone(),
+            params: kernel.params.into(),
+            shape: shape.clone(),
+            inputs: inputs.iter().map(|x| x.shape().clone()).collect(),
+            slots: (0..inputs.len()).map(|i| if keep(i) { next.next() } else { None }).collect(),
+        }
+    }
+
+    /// The inputs that the gradients in `wrt` read, as a predicate's bits.
+    pub(crate) fn reads(expr: &Expr, wrt: u64) -> u64 {
+        let count = expr.inputs().len();
+        let reads = expr.grad(wrt);
+        reads.reads.iter().filter(|&&i| i < count).fold(0, |bits, &i| bits | 1 << i)
+    }
+
+    /// The gradients in the inputs `needs`, given those of the outputs, which broadcast to `shape`.
+    pub(crate) fn vjp<T: Backend>(
+        &self,
+        saved: &[Tensor<T>],
+        needs: u64,
+        grads: &[Option<Tensor<T>>],
+    ) -> Gradients<T> {
+        let count = self.inputs.len();
+        let like = grads.iter().flatten().next().expect("some output has a gradient");
+        let operand = |i: usize| -> Tensor<T> {
+            if i < count {
+                saved[self.slots[i].expect("what the gradient reads was saved")].clone()
+            } else {
+                grads[i - count].clone().unwrap_or_else(|| {
+                    let dtype = self.expr.outputs()[i - count].dtype;
+                    Tensor::zeros(&self.shape, (like.device(), dtype))
+                })
+            }
+        };
+        let mut results: Gradients<T> = smallvec::smallvec![None; count];
+        let mut together = 0;
+        for i in (0..count).filter(|&i| needs >> i & 1 == 1) {
+            let gradient = self.expr.grad(1 << i);
+            if let Some(through) = passed_through(&gradient.expr) {
+                let grad = operand(gradient.reads[through]);
+                results[i] = Some(fit(&grad, &self.shape, &self.inputs[i]));
+            } else if self.inputs[i] == self.shape {
+                together |= 1 << i;
+            } else {
+                let operands: Vec<Tensor<T>> = gradient.reads.iter().map(|&i| operand(i)).collect();
+                let operands: Vec<&Tensor<T>> = operands.iter().collect();
+                let dims = broadcast_dims(&self.shape, &self.inputs[i]);
+                let sum = if operands.is_empty() {
+                    zeros(like, &self.inputs[i]).to_dtype(gradient.expr.outputs()[0].dtype)
+                } else {
+                    T::reduce(
+                        ReduceOp::Sum,
+                        self.kernel(&gradient.expr),
+                        &operands,
+                        &self.shape,
+                        &dims,
+                    )
+                };
+                results[i] = Some(sum.reshape_to(&self.inputs[i]));
+            }
+        }
+        if together != 0 {
+            let gradient = self.expr.grad(together);
+            let operands: Vec<Tensor<T>> = gradient.reads.iter().map(|&i| operand(i)).collect();
+            let operands: Vec<&Tensor<T>> = operands.iter().collect();
+            let made = T::map(self.kernel(&gradient.expr), &operands, &self.shape, like.device());
+            let targets = (0..count).filter(|&i| together >> i & 1 == 1);
+            targets.zip(made).for_each(|(i, grad)| results[i] = Some(grad));
+        }
+        results
+    }
+
+    fn kernel<'a>(&'a self, expr: &'a Expr) -> Kernel<'a> {
+        Kernel::with(expr, &self.params)
+    }
+}
+
+/// The input that a one-output program hands through unchanged.
+fn passed_through(expr: &Expr) -> Option<usize> {
+    let output = expr.outputs()[0];
+    match expr.instrs()[output.value as usize].op {
+        Op::Input(i) if expr.inputs()[i as usize] == output.dtype => Some(i as usize),
+        _ => None,
+    }
+}
+
+/// The dims of `shape` along which an input of shape `input` was repeated.
+fn broadcast_dims(shape: &Shape, input: &Shape) -> Vec<usize> {
+    let lead = shape.rank() - input.rank();
+    (0..shape.rank()).filter(|&d| d < lead || (input[d - lead] == 1 && shape[d] != 1)).collect()
+}
+
+/// A gradient that broadcasts to `shape`, as the gradient of an input of shape `input`.
+fn fit<T: Backend>(grad: &Tensor<T>, shape: &Shape, input: &Shape) -> Tensor<T> {
+    let whole = if grad.shape() == shape {
+        grad.clone()
+    } else {
+        grad.view_as_op(&ViewOp::Expand(shape.clone()))
+    };
+    whole.sum_to(input)
+}
+
+/// The rule of `map`.
+pub(crate) struct Map(pub(crate) Pointwise);
+
+impl Rule for Map {
+    fn name(&self) -> String {
+        backward_name(self.0.expr.name())
+    }
+
+    fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        self.0.vjp(cx.saved, cx.needs, grads)
+    }
+}

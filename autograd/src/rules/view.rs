@@ -1,0 +1,61 @@
+//! Views, their adjoint, and joining.
+
+use kiln_tensor_core::{Backend, Shape, Tensor, ViewOp};
+
+use smallvec::smallvec;
+
+use super::{Context, Gradients, Rule, backward_name, name, only};
+
+/// The rule of `view`.
+pub(crate) struct View {
+    pub(crate) op: ViewOp,
+    pub(crate) input: Shape,
+}
+
+impl Rule for View {
+    fn name(&self) -> String {
+        backward_name(self.op.name())
+    }
+
+    fn vjp<T: Backend>(&self, _: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        smallvec![Some(T::view_grad(only(grads), &self.op, &self.input))]
+    }
+}
+
+/// The rule of `view_grad`: the view again.
+pub(crate) struct ViewGrad {
+    pub(crate) op: ViewOp,
+}
+
+impl Rule for ViewGrad {
+    name!("view_grad");
+
+    fn vjp<T: Backend>(&self, _: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        let grad = only(grads);
+        smallvec![Some(match &self.op {
+            ViewOp::Reshape(shape) => grad.reshape_to(shape),
+            op => grad.view_as_op(op),
+        })]
+    }
+}
+
+/// The rule of `cat`.
+pub(crate) struct Cat {
+    pub(crate) dim: usize,
+    pub(crate) sizes: Vec<usize>,
+}
+
+impl Rule for Cat {
+    name!("cat");
+
+    fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        let grad = only(grads);
+        let mut start = 0;
+        let part = |(i, &len): (usize, &usize)| {
+            let at = start;
+            start += len;
+            cx.when(i, || grad.narrow(self.dim as isize, at, len))
+        };
+        self.sizes.iter().enumerate().map(part).collect()
+    }
+}
