@@ -1,0 +1,248 @@
+//! `cargo xtask test`: everything that must hold, cheapest first.
+
+mod tally;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::{shell, system, tidy};
+use tally::Tally;
+
+/// Runs everything that must hold, cheapest first: `.ci/run` calls exactly this.
+///
+/// Installs what it needs and may: toolchain components through rustup and, as root on Debian or
+/// Ubuntu, packages. What it cannot get it names, and what does not run for that reason is reported
+/// as not run, never as passed. Goes on after a failure, so that one run shows them all. The last
+/// line adds up: every test that a runner ran counts one, every other check counts one.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these steps, in the usual order (see --list).
+    steps: Vec<String>,
+    /// Name the steps and what each does.
+    #[arg(long)]
+    list: bool,
+    /// Do not install anything.
+    #[arg(long)]
+    no_install: bool,
+}
+
+struct Step {
+    name: &'static str,
+    does: &'static str,
+    run: fn(&Args) -> Outcome,
+}
+
+/// What became of a step.
+enum Outcome {
+    /// Tests ran, or checks that count one each.
+    Ran(Tally),
+    /// Something is missing.
+    NotRun(String),
+}
+
+#[rustfmt::skip]
+const STEPS: [Step; 9] = [
+    Step { name: "tidy", does: "the drawing is true: dependencies, unsafe, file sizes, paths in documents", run: tidy },
+    Step { name: "format", does: "cargo fmt --check", run: format },
+    Step { name: "clippy", does: "lints of all targets, warnings denied", run: clippy },
+    Step { name: "build", does: "libraries, programs, tests, examples and benches compile", run: build },
+    Step { name: "tests", does: "unit, property and conformance tests (with nextest where it is installed)", run: tests },
+    Step { name: "doc-tests", does: "the programs in the documentation and in README.md", run: doc_tests },
+    Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
+    Step { name: "demo", does: "the digits classifier learns: one seed, all files written, weights verified", run: demo },
+    Step { name: "docs", does: "the documentation builds, warnings denied", run: docs },
+];
+
+/// Runs the steps; whether all passed.
+pub fn run(args: &Args) -> Result<bool> {
+    if args.list {
+        STEPS.iter().for_each(|step| println!("{:<10} {}", step.name, step.does));
+        return Ok(true);
+    }
+    for name in &args.steps {
+        ensure!(STEPS.iter().any(|step| step.name == name), "no step `{name}`; see --list");
+    }
+    let (mut total, mut lines) = (Tally::default(), Vec::new());
+    for step in &STEPS {
+        if !args.steps.is_empty() && !args.steps.iter().any(|name| name == step.name) {
+            continue;
+        }
+        println!("\n== {}: {}", step.name, step.does);
+        let start = Instant::now();
+        let outcome = (step.run)(args);
+        let seconds = start.elapsed().as_secs_f64();
+        let said = match outcome {
+            Outcome::Ran(tally) => {
+                total += tally;
+                let word = if tally.failed > 0 { "FAILED" } else { "ok" };
+                format!("{:<10} {word}: {tally} ({seconds:.0} s)", step.name)
+            }
+            Outcome::NotRun(why) => {
+                total.skipped += 1;
+                format!("{:<10} not run: {why}", step.name)
+            }
+        };
+        lines.push(said);
+    }
+    println!("\n== what ran");
+    lines.iter().for_each(|line| println!("{line}"));
+    // Nothing is printed after this, on either stream: tools read the last line.
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+fn tidy(_: &Args) -> Outcome {
+    let problems = match tidy::problems() {
+        Ok(problems) => problems,
+        Err(error) => vec![format!("{error:#}")],
+    };
+    problems.iter().for_each(|problem| println!("{problem}"));
+    Outcome::Ran(Tally::check(problems.is_empty()))
+}
+
+fn format(args: &Args) -> Outcome {
+    component(args, "fmt", "rustfmt", || check(["fmt", "--all", "--check"]))
+}
+
+fn clippy(args: &Args) -> Outcome {
+    component(args, "clippy", "clippy", || {
+        check(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    })
+}
+
+fn build(_: &Args) -> Outcome {
+    check(["build", "--workspace", "--all-targets"])
+}
+
+fn tests(_: &Args) -> Outcome {
+    if shell::output(&mut shell::cargo(["nextest", "--version"])).is_some() {
+        return suite([
+            "nextest",
+            "run",
+            "--workspace",
+            "--no-fail-fast",
+            "--status-level",
+            "fail",
+        ]);
+    }
+    // Named targets, because without them doc-tests run too: those are a step of their own.
+    suite(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet"])
+}
+
+fn doc_tests(_: &Args) -> Outcome {
+    suite(["test", "--workspace", "--doc", "--no-fail-fast", "--quiet"])
+}
+
+fn blas(args: &Args) -> Outcome {
+    if system::openblas().is_none() {
+        for package in ["pkg-config", "libopenblas-dev"] {
+            if let Err(why) = installed(args, package) {
+                return Outcome::NotRun(why);
+            }
+        }
+    }
+    suite([
+        "test",
+        "--package",
+        "kiln-backend-cpu",
+        "--features",
+        "blas",
+        "--no-fail-fast",
+        "--quiet",
+    ])
+}
+
+fn demo(_: &Args) -> Outcome {
+    let out = shell::root().join("target/demo-check");
+    let base = ["run", "--quiet", "--package", "kiln", "--example", "digits", "--"];
+    let mut command = shell::cargo(base);
+    // The perceptron learns in seconds even without full optimisation.
+    command.args(["--model", "mlp", "--seed", "1", "--out"]).arg(out);
+    match shell::tee(&mut command) {
+        Ok((ok, text)) => Outcome::Ran(Tally::check(ok && learned(&text, 95.0))),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Whether a demo's output reports at least this test accuracy, in per cent.
+fn learned(text: &str, least: f64) -> bool {
+    let accuracy = text.lines().find_map(|line| {
+        line.trim().strip_prefix("test accuracy: ")?.strip_suffix(" %")?.parse::<f64>().ok()
+    });
+    match accuracy {
+        Some(accuracy) if accuracy >= least => true,
+        Some(accuracy) => {
+            println!("{accuracy} % is less than the {least} % that this seed must reach");
+            false
+        }
+        None => {
+            println!("the demo printed no test accuracy");
+            false
+        }
+    }
+}
+
+fn docs(_: &Args) -> Outcome {
+    let mut command = shell::cargo(["doc", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    match shell::tee(&mut command) {
+        Ok((ok, _)) => Outcome::Ran(Tally::check(ok)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// One cargo command that passes or fails as a whole.
+fn check<const N: usize>(args: [&str; N]) -> Outcome {
+    match shell::tee(&mut shell::cargo(args)) {
+        Ok((ok, _)) => Outcome::Ran(Tally::check(ok)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// One cargo command that runs tests and counts them.
+fn suite<const N: usize>(args: [&str; N]) -> Outcome {
+    match shell::tee(&mut shell::cargo(args)) {
+        Ok((ok, text)) => Outcome::Ran(Tally::parse(&text, ok)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> Outcome {
+    println!("{error:#}");
+    Outcome::Ran(Tally::check(false))
+}
+
+fn component(args: &Args, subcommand: &str, name: &str, run: impl FnOnce() -> Outcome) -> Outcome {
+    let there = if args.no_install {
+        shell::output(&mut shell::cargo([subcommand, "--version"]))
+            .map(|_| ())
+            .ok_or_else(|| format!("cargo {subcommand} is missing"))
+    } else {
+        system::ensure_component(subcommand, name)
+    };
+    match there {
+        Ok(()) => run(),
+        Err(why) => Outcome::NotRun(why),
+    }
+}
+
+fn installed(args: &Args, package: &str) -> Result<(), String> {
+    if args.no_install {
+        return Err(format!("{package} may be missing, and --no-install was given"));
+    }
+    system::install_debian(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accuracy_is_read_from_its_own_line() {
+        assert!(learned("epoch 1\ntest accuracy: 97.8 %\nnext …", 95.0));
+        assert!(!learned("test accuracy: 94.9 %", 95.0));
+        assert!(!learned("the test accuracy: 99 % was", 95.0));
+        assert!(!learned("test accuracy: NaN %", 95.0));
+    }
+}
