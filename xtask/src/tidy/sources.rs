@@ -64,7 +64,9 @@ fn may_be_unsafe(path: &Path) -> bool {
     let path = path.to_string_lossy().replace('\\', "/");
     let Some((room, inside)) = path.split_once("/src/") else { return false };
     room.starts_with("backend-")
-        && (inside.starts_with("kernels/") || inside == "storage.rs" || inside == "runtime.rs")
+        && (inside.starts_with("kernels/")
+            || inside.starts_with("storage")
+            || inside == "runtime.rs")
 }
 
 #[cfg(test)]
