@@ -15,7 +15,8 @@ use crate::node::{Saved, node, record, record_view, recording, results, wanted};
 use crate::rules::{
     AvgPool, AvgPoolGrad, BatchNorm, Cat, Conv, ConvGradInput, ConvGradWeight, CrossEntropy,
     Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Map, Matmul, MaxPool,
-    MaxPoolGrad, Pointwise, Reduce, Scan, Scatter, Softmax, Sort, View, ViewGrad, backward_name,
+    MaxPoolGrad, Pointwise, Reduce, Scan, Scatter, Softmax, Sort, ToDevice, View, ViewGrad,
+    backward_name,
 };
 
 /// The backend that runs the primitives of `B` and records those whose operands require gradients.
@@ -305,6 +306,13 @@ impl<B: Backend> Backend for Autograd<B> {
         record_view(&[grad], y, base, |_| smallvec![], || ViewGrad { op })
     }
 
+    fn to_device(x: &Tensor<Self>, device: &B::Device) -> Tensor<Self> {
+        let y = B::to_device(inner(x), device);
+        // An empty tensor remembers where the gradient goes back to.
+        let home = || B::empty(&Shape::from([0]), x.dtype(), x.device());
+        record(&[x], y, |_| smallvec![Saved::plain(&home())], || ToDevice)
+    }
+
     fn cat(tensors: &[&Tensor<Self>], dim: usize) -> Tensor<Self> {
         let rule = || Cat { dim, sizes: tensors.iter().map(|t| t.dims()[dim]).collect() };
         record(tensors, B::cat(&inners(tensors), dim), |_| smallvec![], rule)
@@ -424,6 +432,10 @@ impl<B: Backend> Backend for Autograd<B> {
     }
 
     // ------------------------------------------------------------------ tracking
+
+    fn records() -> bool {
+        true
+    }
 
     fn requires_grad(x: &Tensor<Self>) -> bool {
         meta(x).is_tracked()

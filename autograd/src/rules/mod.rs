@@ -25,7 +25,7 @@ pub(crate) use reduce::Reduce;
 pub(crate) use scan::Scan;
 pub(crate) use softmax::{CrossEntropy, LogSoftmax, Softmax};
 pub(crate) use sort::Sort;
-pub(crate) use view::{Cat, View, ViewGrad};
+pub(crate) use view::{Cat, ToDevice, View, ViewGrad};
 
 use crate::Autograd;
 

@@ -1,4 +1,4 @@
-//! Views, their adjoint, and joining.
+//! Views, their adjoint, joining, and moving between devices.
 
 use kiln_tensor_core::{Backend, Shape, Tensor, ViewOp};
 
@@ -57,5 +57,16 @@ impl Rule for Cat {
             cx.when(i, || grad.narrow(self.dim as isize, at, len))
         };
         self.sizes.iter().enumerate().map(part).collect()
+    }
+}
+
+/// The rule of `to_device`; saves a tensor on the device that the gradient goes back to.
+pub(crate) struct ToDevice;
+
+impl Rule for ToDevice {
+    name!("to_device");
+
+    fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        smallvec![Some(T::to_device(only(grads), cx.saved[0].device()))]
     }
 }
