@@ -187,7 +187,8 @@ fn simplify(instrs: &[Instr], instr: &mut Instr) -> Option<u32> {
 }
 
 impl<'b> Val<'b> {
-    pub(crate) fn id(self) -> u32 {
+    /// Its number in the program, for [`Builder::finish`].
+    pub fn id(self) -> u32 {
         self.id
     }
 
