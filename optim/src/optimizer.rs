@@ -1,0 +1,273 @@
+//! Groups, state, and one fused pass over all parameters: the same for every algorithm.
+
+use kiln_tensor_core::{Backend, DType, Error, Expr, Kernel, Scalar, Tensor, raise};
+
+use crate::algorithm::{Algorithm, Numbers, program};
+use crate::param::{Member, ParamGroup, Parameter, State, check};
+
+/// An optimizer that runs algorithm `A`: [`SGD`](crate::SGD), [`Adam`](crate::Adam),
+/// [`AdamW`](crate::AdamW), [`RMSprop`](crate::RMSprop), [`Adagrad`](crate::Adagrad).
+///
+/// A step updates parameters and state in place, in one fused pass over all parameters of a group.
+/// Parameters without a gradient are left alone, and so is their state. State is made at a parameter's
+/// first update and follows it to another device or dtype.
+///
+/// ```no_run
+/// # use kiln_tensor_core::{Backend, Tensor};
+/// use kiln_optim::{Adam, SGD};
+/// # fn f<B: Backend>(weight: &Tensor<B>, base: [Tensor<B>; 2], head: [Tensor<B>; 1]) {
+/// let adam = Adam::new([weight]).lr(1e-3).betas(0.9, 0.99);
+/// // Groups: what one does not set is the optimizer's.
+/// let sgd = SGD::new([SGD::group(base), SGD::group(head).lr(1e-3)]).lr(1e-2).momentum(0.9);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Optimizer<B: Backend, A: Algorithm> {
+    pub(crate) groups: Vec<ParamGroup<B, A>>,
+    defaults: A,
+    programs: Vec<(A::Flags, DType, Expr)>,
+}
+
+impl<B: Backend, A: Algorithm> Optimizer<B, A> {
+    /// An optimizer of parameters (`net.parameters()`), or of groups made with
+    /// [`Optimizer::group`]. Options are PyTorch's defaults until set.
+    ///
+    /// # Panics
+    /// If there are no parameters, or one comes twice, is not a float, is the result of an operation,
+    /// or has elements that share memory.
+    #[track_caller]
+    pub fn new<M: Member<B, A>>(params: impl IntoIterator<Item = M>) -> Self {
+        let mut groups = Vec::new();
+        params.into_iter().for_each(|member| member.join(&mut groups));
+        if groups.is_empty() {
+            refuse::<A>("there are no parameters".into());
+        }
+        let mut optimizer =
+            Optimizer { groups: Vec::new(), defaults: A::default(), programs: Vec::new() };
+        for group in groups {
+            optimizer.add_param_group(group);
+        }
+        optimizer
+    }
+
+    /// Parameters that get options of their own.
+    pub fn group<P: Parameter<Backend = B>>(
+        params: impl IntoIterator<Item = P>,
+    ) -> ParamGroup<B, A> {
+        ParamGroup::new(params)
+    }
+
+    /// Adds a group; options that it does not set are the optimizer's.
+    ///
+    /// # Panics
+    /// As [`Optimizer::new`].
+    #[track_caller]
+    pub fn add_param_group(&mut self, mut group: ParamGroup<B, A>) {
+        let mut known: Vec<Tensor<B>> = self.groups.iter().flat_map(ParamGroup::params).collect();
+        for param in group.params() {
+            if let Some(why) = unfit(&param, &known) {
+                refuse::<A>(why);
+            }
+            known.push(param);
+        }
+        group.inherit(&self.defaults);
+        self.groups.push(group);
+    }
+
+    #[track_caller]
+    pub(crate) fn with_option(mut self, change: impl Fn(&mut A)) -> Self {
+        change(&mut self.defaults);
+        check(&self.defaults);
+        self.groups.iter_mut().for_each(|group| group.inherit(&self.defaults));
+        self
+    }
+
+    /// The groups, in the order in which they were added.
+    pub fn param_groups(&self) -> &[ParamGroup<B, A>] {
+        &self.groups
+    }
+
+    /// The groups, to change their options.
+    pub fn param_groups_mut(&mut self) -> &mut [ParamGroup<B, A>] {
+        &mut self.groups
+    }
+
+    /// The learning rate of each group.
+    pub fn get_lr(&self) -> Vec<f64> {
+        self.groups.iter().map(|group| *group.options.clone().lr()).collect()
+    }
+
+    /// Sets the learning rate of all groups.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.groups.iter_mut().for_each(|group| *group.options.lr() = lr);
+    }
+
+    /// Drops all gradients.
+    pub fn zero_grad(&self) {
+        self.groups.iter().flat_map(ParamGroup::params).for_each(|param| param.set_grad(None));
+    }
+
+    /// Updates each parameter that has a gradient.
+    ///
+    /// # Panics
+    /// If a gradient's shape, dtype or device is not its parameter's, or options contradict each other.
+    #[track_caller]
+    pub fn step(&mut self) {
+        for group in &mut self.groups {
+            group.step(&mut self.programs);
+        }
+    }
+
+    /// Evaluates the loss with `closure`, which also computes the gradients, then updates.
+    ///
+    /// ```no_run
+    /// # use kiln_tensor_core::{Backend, Tensor};
+    /// # fn f<B: Backend>(sgd: &mut kiln_optim::SGD<B>, forward_and_backward: impl Fn() -> Tensor<B>) {
+    /// let loss = sgd.step_with(|sgd| {
+    ///     sgd.zero_grad();
+    ///     forward_and_backward()
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Optimizer::step`].
+    #[track_caller]
+    pub fn step_with<T>(&mut self, closure: impl FnOnce(&Self) -> T) -> T {
+        let loss = closure(self);
+        self.step();
+        loss
+    }
+}
+
+/// Why a tensor cannot be a parameter beside the known ones.
+fn unfit<B: Backend>(param: &Tensor<B>, known: &[Tensor<B>]) -> Option<String> {
+    let same = |other: &Tensor<B>| {
+        B::shares_storage(other, param) && other.layout() == param.layout() && param.numel() > 0
+    };
+    if !param.dtype().is_float() {
+        Some(format!("a parameter is {}; only floats have gradients", param.dtype()))
+    } else if let Some(name) = param.grad_fn() {
+        Some(format!("a parameter is the result of {name}; only leaves are optimized"))
+    } else if param.layout().may_overlap() {
+        Some("elements of a parameter share memory; pass a `copy` of it".into())
+    } else {
+        known.iter().any(same).then(|| format!("the parameter {param:?} comes twice"))
+    }
+}
+
+#[track_caller]
+fn refuse<A: Algorithm>(why: String) -> ! {
+    raise(Error::Argument { op: A::NAME, why })
+}
+
+/// The tensors of one parameter's update.
+struct Update<B: Backend> {
+    grad: Tensor<B>,
+    /// The parameter, then its state.
+    targets: Vec<Tensor<B>>,
+}
+
+impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
+    #[track_caller]
+    fn step(&mut self, programs: &mut Vec<(A::Flags, DType, Expr)>) {
+        if let Some(why) = self.options.conflict() {
+            refuse::<A>(why);
+        }
+        // All checks come before the first write.
+        let ready: Vec<_> = (self.handles.iter().zip(&mut self.states))
+            .filter_map(|(handle, state)| {
+                let param = handle();
+                let grad = gradient::<B, A>(&param)?;
+                Some((param.detach(), grad, state))
+            })
+            .collect();
+        let flags = self.options.flags();
+        // Parameters that take the same numbers go together; most often that is all of them.
+        let mut batches: Vec<(Numbers, DType, B::Device, Vec<Update<B>>)> = Vec::new();
+        for (param, grad, state) in ready {
+            let fresh = state.prepare(A::slots(flags), &param, self.options.initial());
+            let numbers = self.options.numbers(state.step, fresh);
+            let (dtype, device) = (param.dtype(), param.device().clone());
+            let mut targets = vec![param];
+            targets.extend(state.slots.iter().map(|(_, slot)| slot.clone()));
+            let update = Update { grad, targets };
+            match batches.iter_mut().find(|b| b.0 == numbers && b.1 == dtype && b.2 == device) {
+                Some(batch) => batch.3.push(update),
+                None => batches.push((numbers, dtype, device, vec![update])),
+            }
+        }
+        for (numbers, dtype, _, updates) in &batches {
+            let known = programs.iter().position(|(f, d, _)| *f == flags && d == dtype);
+            let at = known.unwrap_or_else(|| {
+                programs.push((flags, *dtype, program::<A>(flags, *dtype, numbers.len())));
+                programs.len() - 1
+            });
+            let numbers: Vec<Scalar> = numbers.iter().map(|&number| number.into()).collect();
+            let tensors: Vec<_> = updates.iter().map(Update::tensors).collect();
+            B::map_each_into(Kernel::with(&programs[at].2, &numbers), &tensors);
+        }
+    }
+}
+
+impl<B: Backend> Update<B> {
+    /// Inputs and outputs of the program.
+    fn tensors(&self) -> (Vec<&Tensor<B>>, Vec<&Tensor<B>>) {
+        let outputs: Vec<_> = self.targets.iter().collect();
+        let mut inputs = outputs.clone();
+        inputs.insert(1, &self.grad);
+        (inputs, outputs)
+    }
+}
+
+/// The gradient of a parameter, apart from the parameter's memory.
+#[track_caller]
+fn gradient<B: Backend, A: Algorithm>(param: &Tensor<B>) -> Option<Tensor<B>> {
+    let grad = param.grad()?.detach();
+    if grad.shape() != param.shape() {
+        raise(Error::Shape {
+            op: A::NAME,
+            shapes: vec![param.shape().clone(), grad.shape().clone()],
+            why: "a gradient has another shape than its parameter".into(),
+        });
+    }
+    if grad.dtype() != param.dtype() {
+        raise(Error::DType {
+            op: A::NAME,
+            dtypes: vec![param.dtype(), grad.dtype()],
+            why: "a gradient has another dtype than its parameter".into(),
+        });
+    }
+    if grad.device() != param.device() {
+        let (left, right) = (param.device().to_string(), grad.device().to_string());
+        raise(Error::Device { op: A::NAME, left, right });
+    }
+    let apart = !B::shares_storage(param, &grad) || param.layout() == grad.layout();
+    Some(if apart { grad } else { grad.copy() })
+}
+
+impl<B: Backend> State<B> {
+    /// Counts the update, makes what is missing and brings the rest to where the parameter is; slots
+    /// that the options no longer use are dropped. True if something was made.
+    fn prepare(&mut self, names: &[&'static str], param: &Tensor<B>, initial: f64) -> bool {
+        self.step += 1;
+        let mut fresh = false;
+        let mut old = std::mem::take(&mut self.slots);
+        for &name in names {
+            let slot = match old.iter().position(|(known, _)| *known == name) {
+                Some(at) => beside(&old.swap_remove(at).1, param),
+                None => {
+                    fresh = true;
+                    Tensor::full(param.dims(), initial, (param.device(), param.dtype()))
+                }
+            };
+            self.slots.push((name, slot));
+        }
+        fresh
+    }
+}
+
+/// The tensor on the device and in the dtype of `param`.
+pub(crate) fn beside<B: Backend>(x: &Tensor<B>, param: &Tensor<B>) -> Tensor<B> {
+    x.to(param.device()).to_dtype(param.dtype())
+}

@@ -1,0 +1,257 @@
+"""Makes the tables beside this file: what PyTorch's optimizers and schedulers compute, in float64.
+
+    pip install torch numpy
+    python optim/tests/reference/make.py
+
+The tests read only the tables. Start values and gradients are exact fractions, so that both sides
+compute the same ones; see `start` and `gradient`, and their twins in the tests.
+"""
+
+import gzip
+import itertools
+import json
+import math
+import pathlib
+import warnings
+
+import torch
+from torch.optim import lr_scheduler as lrs
+
+HERE = pathlib.Path(__file__).parent
+STEPS = 8
+KEPT = [1, 2, 5, 8]
+SHAPES = [[2, 3], [4], [5]]  # the last one forms a group of its own
+
+
+def write(name, table):
+    text = json.dumps(table, separators=(",", ":"), allow_nan=False)
+    (HERE / name).write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
+
+def start(k, i):
+    return ((5 * i + 3 * k) % 13 - 6) / 4
+
+
+def gradient(k, i, t, value):
+    return ((7 * i + 3 * t + k) % 11 - 5) / 8 + value / 4
+
+
+def params():
+    return [
+        torch.tensor([start(k, i) for i in range(math.prod(s))], dtype=torch.float64).reshape(s)
+        for k, s in enumerate(SHAPES)
+    ]
+
+
+def set_grads(tensors, t):
+    for k, p in enumerate(tensors):
+        # The second parameter has no gradient in every third step.
+        missing = k == 1 and t % 3 == 2
+        p.grad = None if missing else torch.tensor(
+            [gradient(k, i, t, v) for i, v in enumerate(p.flatten().tolist())], dtype=torch.float64
+        ).reshape(p.shape)
+
+
+def trajectory(name, options):
+    tensors = params()
+    groups = [{"params": tensors[:2]}, {"params": tensors[2:], "lr": 0.05, "weight_decay": 0.02}]
+    optimizer = getattr(torch.optim, name)(groups, **options)
+    kept = []
+    for t in range(1, STEPS + 1):
+        set_grads(tensors, t)
+        optimizer.step()
+        if t in KEPT:
+            kept.append([p.flatten().tolist() for p in tensors])
+        if t == 4:
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.5
+    state = [
+        {k: v.flatten().tolist() for k, v in optimizer.state[p].items() if k != "step" and v is not None}
+        for p in tensors
+    ]
+    return {"optimizer": name, "options": options, "params": kept, "state": state}
+
+
+def combinations(name, **choices):
+    for values in itertools.product(*choices.values()):
+        options = dict(zip(choices, values))
+        if options.get("nesterov") and (options["momentum"] == 0 or options["dampening"] != 0):
+            continue
+        if name == "SGD" and options["momentum"] == 0 and options["dampening"] != 0:
+            continue
+        yield trajectory(name, options)
+
+
+def optimizers():
+    flag = [False, True]
+    decay = [0.0, 0.1]
+    yield from (trajectory(n, {}) for n in ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+    yield from combinations(
+        "SGD", lr=[0.1], momentum=[0.0, 0.9], dampening=[0.0, 0.3], weight_decay=decay, nesterov=flag,
+        maximize=flag,
+    )
+    for name in ["Adam", "AdamW"]:
+        yield from combinations(
+            name, lr=[0.1], betas=[[0.9, 0.999], [0.3, 0.6]], eps=[1e-3], weight_decay=decay,
+            amsgrad=flag, maximize=flag,
+        )
+    yield from combinations(
+        "RMSprop", lr=[0.1], alpha=[0.99, 0.4], eps=[1e-3], weight_decay=decay, momentum=[0.0, 0.9],
+        centered=flag, maximize=flag,
+    )
+    yield from combinations(
+        "Adagrad", lr=[0.1], lr_decay=[0.0, 0.2], weight_decay=decay, initial_accumulator_value=[0.0, 0.5],
+        eps=[1e-3], maximize=flag,
+    )
+
+
+def clipping():
+    for norm_type in [1.0, 2.0, 3.0, 0.5, 0.0, math.inf, -math.inf]:
+        for max_norm in [0.5, 1000.0]:
+            tensors = params()
+            set_grads(tensors, 2)  # one has none
+            total = torch.nn.utils.clip_grad_norm_(tensors, max_norm, norm_type)
+            yield {
+                "norm_type": str(norm_type), "max_norm": max_norm, "total": total.item(),
+                "grads": [None if p.grad is None else p.grad.flatten().tolist() for p in tensors],
+            }
+
+
+def metric(t):
+    """Falls, stays, rises."""
+    return [10.0, 8.0, 7.5, 7.5, 7.4999, 7.6, 7.7, 7.7, 7.7, 3.0][t % 10] - t / 20
+
+
+def schedule(name, make, steps=40, optimizer="SGD"):
+    tensors = params()
+    groups = [{"params": tensors[:2]}, {"params": tensors[2:], "lr": 0.02}]
+    extra = {"momentum": 0.5} if optimizer == "SGD" else {}
+    opt = getattr(torch.optim, optimizer)(groups, lr=0.1, **extra)
+    scheduler = make(opt)
+    momentum = lambda g: g["momentum"] if optimizer == "SGD" else g["betas"][0]
+    rows = []
+    for t in range(steps):
+        rows.append([[g["lr"], momentum(g)] for g in opt.param_groups])
+        opt.step()
+        if isinstance(scheduler, lrs.ReduceLROnPlateau):
+            scheduler.step(metric(t))
+        else:
+            scheduler.step()
+        assert scheduler.get_last_lr() == [g["lr"] for g in opt.param_groups]
+    return {"name": name, "optimizer": optimizer, "rows": rows}
+
+
+def schedules():
+    yield schedule("lambda", lambda o: lrs.LambdaLR(o, lambda e: 1 / (1 + e)))
+    yield schedule("lambda each", lambda o: lrs.LambdaLR(o, [lambda e: 0.95**e, lambda e: 1 + e / 8]))
+    yield schedule("multiplicative", lambda o: lrs.MultiplicativeLR(o, lambda e: 1 - 1 / (2 + e)))
+    yield schedule("step", lambda o: lrs.StepLR(o, 7))
+    yield schedule("step gamma", lambda o: lrs.StepLR(o, 3, gamma=0.7))
+    yield schedule("multistep", lambda o: lrs.MultiStepLR(o, [5, 12, 12, 30], gamma=0.3))
+    yield schedule("constant", lambda o: lrs.ConstantLR(o))
+    yield schedule("constant options", lambda o: lrs.ConstantLR(o, factor=0.3, total_iters=11))
+    yield schedule("linear", lambda o: lrs.LinearLR(o))
+    yield schedule(
+        "linear options", lambda o: lrs.LinearLR(o, start_factor=0.9, end_factor=0.1, total_iters=23)
+    )
+    yield schedule("exponential", lambda o: lrs.ExponentialLR(o, 0.9))
+    yield schedule("polynomial", lambda o: lrs.PolynomialLR(o))
+    yield schedule("polynomial options", lambda o: lrs.PolynomialLR(o, total_iters=25, power=2.5))
+    yield schedule("cosine", lambda o: lrs.CosineAnnealingLR(o, 10))
+    yield schedule("cosine eta_min", lambda o: lrs.CosineAnnealingLR(o, 7, eta_min=0.003))
+    yield schedule("warm restarts", lambda o: lrs.CosineAnnealingWarmRestarts(o, 6))
+    yield schedule(
+        "warm restarts options", lambda o: lrs.CosineAnnealingWarmRestarts(o, 4, T_mult=2, eta_min=0.001)
+    )
+    for optimizer in ["SGD", "Adam"]:
+        yield schedule("cyclic", lambda o: lrs.CyclicLR(o, 0.01, 0.2, step_size_up=5), optimizer=optimizer)
+        yield schedule(
+            "cyclic triangular2",
+            lambda o: lrs.CyclicLR(
+                o, [0.01, 0.02], [0.2, 0.1], step_size_up=4, step_size_down=7, mode="triangular2",
+                base_momentum=0.6, max_momentum=0.95,
+            ),
+            optimizer=optimizer,
+        )
+        yield schedule("one cycle", lambda o: lrs.OneCycleLR(o, 0.3, total_steps=40), optimizer=optimizer)
+        yield schedule(
+            "one cycle options",
+            lambda o: lrs.OneCycleLR(
+                o, [0.3, 0.5], epochs=5, steps_per_epoch=8, pct_start=0.4, anneal_strategy="linear",
+                base_momentum=0.7, max_momentum=0.9, div_factor=10, final_div_factor=100, three_phase=True,
+            ),
+            optimizer=optimizer,
+        )
+    yield schedule(
+        "cyclic exp_range",
+        lambda o: lrs.CyclicLR(o, 0.01, 0.2, step_size_up=6, mode="exp_range", gamma=0.97, cycle_momentum=False),
+    )
+    yield schedule(
+        "cyclic scale_fn",
+        lambda o: lrs.CyclicLR(o, 0.01, 0.2, step_size_up=6, scale_fn=lambda x: 1 / x, scale_mode="cycle"),
+    )
+    yield schedule(
+        "cyclic scale_fn iterations",
+        lambda o: lrs.CyclicLR(
+            o, 0.01, 0.2, step_size_up=6, scale_fn=lambda x: 1 / (1 + x), scale_mode="iterations"
+        ),
+    )
+    yield schedule("plateau", lambda o: lrs.ReduceLROnPlateau(o, patience=1), steps=60)
+    yield schedule(
+        "plateau options",
+        lambda o: lrs.ReduceLROnPlateau(
+            o, mode="max", factor=0.6, patience=2, threshold=0.5, threshold_mode="abs", cooldown=3,
+            min_lr=[0.01, 0.005], eps=1e-3,
+        ),
+        steps=60,
+    )
+    yield schedule(
+        "plateau max rel", lambda o: lrs.ReduceLROnPlateau(o, mode="max", patience=3, threshold=0.1), steps=60
+    )
+    yield schedule(
+        "plateau min abs",
+        lambda o: lrs.ReduceLROnPlateau(o, patience=3, threshold=0.2, threshold_mode="abs"), steps=60,
+    )
+    yield schedule(
+        "sequential",
+        lambda o: lrs.SequentialLR(
+            o,
+            [lrs.LinearLR(o, start_factor=0.1, total_iters=5), lrs.CosineAnnealingLR(o, 12), lrs.StepLR(o, 4)],
+            [5, 20],
+        ),
+    )
+    yield schedule(
+        "sequential others",
+        lambda o: lrs.SequentialLR(
+            o,
+            [
+                lrs.ConstantLR(o, factor=0.1, total_iters=3),
+                lrs.ExponentialLR(o, 0.9),
+                lrs.CosineAnnealingWarmRestarts(o, 5),
+                lrs.PolynomialLR(o, total_iters=10, power=2.0),
+                lrs.MultiStepLR(o, [2, 4]),
+            ],
+            [4, 10, 22, 34],
+        ),
+    )
+    yield schedule(
+        "sequential lambdas",
+        lambda o: lrs.SequentialLR(
+            o, [lrs.LambdaLR(o, lambda e: 1 / (2 + e)), lrs.MultiplicativeLR(o, lambda e: 0.9)], [9]
+        ),
+    )
+    yield schedule(
+        "chained", lambda o: lrs.ChainedScheduler([lrs.ConstantLR(o, factor=0.1, total_iters=9), lrs.ExponentialLR(o, 0.9)])
+    )
+    yield schedule(
+        "chained cosine",
+        lambda o: lrs.ChainedScheduler(
+            [lrs.LinearLR(o, total_iters=6), lrs.CosineAnnealingLR(o, 15, eta_min=1e-3), lrs.StepLR(o, 10, gamma=0.5)]
+        ),
+    )
+
+
+warnings.simplefilter("ignore")
+write("optimizers.json.gz", list(optimizers()))
+write("clipping.json.gz", list(clipping()))
+write("schedulers.json.gz", list(schedules()))
