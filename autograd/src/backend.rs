@@ -99,9 +99,9 @@ impl<B: Backend> Backend for Autograd<B> {
         if !recording(inputs) || !outputs.iter().any(|x| x.dtype().is_float()) {
             return outputs.into_iter().map(constant).collect();
         }
-        let reads = Pointwise::reads(kernel.expr, wanted(inputs));
+        let reads = kernel.expr.grad(wanted(inputs)).inputs;
         let rule = Map(Pointwise::new(kernel, inputs, shape, |i| reads >> i & 1 == 1));
-        results(&node(rule, inputs, &outputs, keep_some(inputs, reads)), outputs)
+        results(&node(rule, inputs, outputs.len(), keep_some(inputs, reads)), outputs)
     }
 
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {
@@ -113,15 +113,14 @@ impl<B: Backend> Backend for Autograd<B> {
         outputs.iter().for_each(|x| writable(kernel, x));
         let is_output =
             |x: &Recorded<B>| outputs.iter().any(|o| B::shares_storage(inner(o), inner(x)));
-        let reads = Pointwise::reads(kernel.expr, wanted(inputs));
+        let reads = kernel.expr.grad(wanted(inputs)).inputs;
         let shape = outputs[0].shape();
         let rule = Map(Pointwise::new(kernel, inputs, shape, |i| reads >> i & 1 == 1));
         let kept = inputs.iter().enumerate().filter(|(i, _)| reads >> i & 1 == 1);
         let saved = kept
             .map(|(_, x)| if is_output(x) { Saved::overwritten(x) } else { Saved::input(x) })
             .collect();
-        let results: Outputs<B> = plain.iter().map(|&x| x.clone()).collect();
-        let node = node(rule, inputs, &results, saved);
+        let node = node(rule, inputs, outputs.len(), saved);
         B::map_into(kernel, &inners(inputs), &plain);
         outputs.iter().enumerate().for_each(|(i, x)| meta(x).rewrite(node.clone(), i));
     }
@@ -153,14 +152,14 @@ impl<B: Backend> Backend for Autograd<B> {
             return constant(output);
         }
         let reads = match op {
-            ReduceOp::Sum => Pointwise::reads(kernel.expr, wanted(inputs)),
+            ReduceOp::Sum => kernel.expr.grad(wanted(inputs)).inputs,
             _ => (1 << inputs.len()) - 1,
         };
         let pointwise = Pointwise::new(kernel, inputs, shape, |i| reads >> i & 1 == 1);
         let saved = |output: &Tensor<B>| {
             let mut saved = keep_some(inputs, reads);
             if op != ReduceOp::Sum {
-                saved.push(Saved::output(std::slice::from_ref(output), 0));
+                saved.push(Saved::output(output, 0));
             }
             saved
         };
@@ -170,7 +169,7 @@ impl<B: Backend> Backend for Autograd<B> {
     fn scan(op: ScanOp, x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
         let saved = |y: &Tensor<B>| match op {
             ScanOp::Sum => smallvec![],
-            ScanOp::Prod => smallvec![Saved::input(x), Saved::output(std::slice::from_ref(y), 0)],
+            ScanOp::Prod => smallvec![Saved::input(x), Saved::output(y, 0)],
         };
         record(&[x], B::scan(op, inner(x), dim), saved, || Scan { op, dim })
     }
@@ -254,7 +253,7 @@ impl<B: Backend> Backend for Autograd<B> {
         let saved = |y: &Tensor<B>| match op {
             ScatterOp::Max | ScatterOp::Min => {
                 let mut saved = keep(&[index, x, src]);
-                saved.push(Saved::output(std::slice::from_ref(y), 0));
+                saved.push(Saved::output(y, 0));
                 saved
             }
             ScatterOp::Set | ScatterOp::Add | ScatterOp::Mul => keep(&[index]),
@@ -321,7 +320,7 @@ impl<B: Backend> Backend for Autograd<B> {
     // ------------------------------------------------------------------ fused
 
     fn softmax(x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
-        let saved = |y: &Tensor<B>| smallvec![Saved::output(std::slice::from_ref(y), 0)];
+        let saved = |y: &Tensor<B>| smallvec![Saved::output(y, 0)];
         record(&[x], B::softmax(inner(x), dim), saved, || Softmax { dim })
     }
 
@@ -333,7 +332,7 @@ impl<B: Backend> Backend for Autograd<B> {
     }
 
     fn log_softmax(x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
-        let saved = |y: &Tensor<B>| smallvec![Saved::output(std::slice::from_ref(y), 0)];
+        let saved = |y: &Tensor<B>| smallvec![Saved::output(y, 0)];
         record(&[x], B::log_softmax(inner(x), dim), saved, || LogSoftmax { dim })
     }
 
@@ -482,7 +481,7 @@ impl<B: Backend> Backend for Autograd<B> {
     }
 
     fn grad_fn(x: &Tensor<Self>) -> Option<String> {
-        meta(x).state.lock().node.as_ref().map(|(node, _)| node.name.clone())
+        meta(x).state.lock().node.as_ref().map(|(node, _)| node.rule.name())
     }
 }
 

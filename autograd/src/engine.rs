@@ -11,7 +11,7 @@ use crate::Autograd;
 use crate::hooks::Hook;
 use crate::meta::{Meta, constant, inner};
 use crate::mode::set_grad_enabled;
-use crate::node::{Body, Edge, Node, Saved};
+use crate::node::{Edge, Node, Saved};
 use crate::rules::{Context, Gradients};
 
 /// On which backend the rules run: the plain one, or the one that records (`create_graph`).
@@ -23,7 +23,7 @@ pub(crate) trait Mode<B: Backend> {
     fn raise(x: Tensor<Self::Of>) -> Tensor<Autograd<B>>;
     fn unpack(saved: Saved<B>, node: &Arc<Node<B>>) -> Tensor<Self::Of>;
     fn vjp(
-        body: &Body<B>,
+        node: &Node<B>,
         context: Context<'_, Self::Of>,
         grads: &[Option<Tensor<Self::Of>>],
     ) -> Gradients<Self::Of>;
@@ -46,8 +46,8 @@ impl<B: Backend> Mode<B> for Plain {
         saved.unpack(node)
     }
 
-    fn vjp(body: &Body<B>, context: Context<'_, B>, grads: &[Option<Tensor<B>>]) -> Gradients<B> {
-        body.rule.vjp_plain(context, grads)
+    fn vjp(node: &Node<B>, context: Context<'_, B>, grads: &[Option<Tensor<B>>]) -> Gradients<B> {
+        node.rule.vjp_plain(context, grads)
     }
 }
 
@@ -69,11 +69,11 @@ impl<B: Backend> Mode<B> for Recorded {
     }
 
     fn vjp(
-        body: &Body<B>,
+        node: &Node<B>,
         context: Context<'_, Autograd<B>>,
         grads: &[Option<Tensor<Autograd<B>>>],
     ) -> Gradients<Autograd<B>> {
-        body.rule.vjp_recorded(context, grads)
+        node.rule.vjp_recorded(context, grads)
     }
 }
 
@@ -173,26 +173,26 @@ pub(crate) fn run<B: Backend, M: Mode<B>>(
 impl<B: Backend, M: Mode<B>> Engine<B, M> {
     /// Runs one operation's rule and hands its results on.
     fn step(&mut self, node: &Arc<Node<B>>, grads: &[Option<Tensor<M::Of>>], retain: bool) {
-        let body = {
-            let mut body = node.body.lock();
-            if retain { body.clone() } else { body.take() }
+        let saved = {
+            let mut saved = node.saved.lock();
+            if retain { saved.clone() } else { saved.take() }
         };
-        let Some(mut body) = body else {
+        let Some(saved) = saved else {
             raise(Error::Autograd {
-                op: node.name.clone(),
+                op: node.rule.name(),
                 why: "backward has been through this graph already and freed what it had saved; \
                       the first time, pass retain_graph(true)"
                     .into(),
             })
         };
         let saved: SmallVec<[Tensor<M::Of>; 3]> =
-            std::mem::take(&mut body.saved).into_iter().map(|s| M::unpack(s, node)).collect();
+            saved.into_iter().map(|s| M::unpack(s, node)).collect();
         let needs = node.edges.iter().enumerate().fold(0, |bits, (i, edge)| {
             let runs = edge.as_ref().is_some_and(|edge| self.wants(edge));
             bits | u64::from(runs) << i
         });
         let context = Context { saved: &saved, needs };
-        let results = M::vjp(&body, context, grads);
+        let results = M::vjp(node, context, grads);
         for (edge, grad) in node.edges.iter().zip(results) {
             if let (Some(edge), Some(grad)) = (edge, grad) {
                 self.deliver(edge, grad);
@@ -215,7 +215,7 @@ impl<B: Backend, M: Mode<B>> Engine<B, M> {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
                         self.queue.push(Turn(node.clone()));
-                        entry.insert(smallvec![None; node.outputs.len()])
+                        entry.insert(smallvec![None; node.outputs])
                     }
                 };
                 &mut slots[*output]

@@ -114,13 +114,13 @@ pub fn apply<B: Backend, F: Function>(
         let output = outputs.iter().position(|x| same(x, kept));
         match (input, output) {
             (Some(i), _) => Saved::input(inputs[i]),
-            (None, Some(i)) => Saved::output(&outputs, i),
+            (None, Some(i)) => Saved::output(&outputs[i], i),
             (None, None) => Saved::plain(kept),
         }
     };
     let saved: SmallVec<[Saved<B>; 3]> = saved.iter().map(save).collect();
     let inputs_like = inputs.iter().map(|x| (x.shape().clone(), x.dtype())).collect();
     let rule = Custom { function, inputs: inputs_like };
-    let node = node(rule, inputs, &outputs, saved);
+    let node = node(rule, inputs, outputs.len(), saved);
     results(&node, outputs.into_iter().collect()).into_vec()
 }

@@ -11,26 +11,25 @@ use crate::Autograd;
 use crate::hooks::Hooks;
 use crate::node::{Edge, Node};
 
-/// The storage of `Autograd<B>`: the tensor of `B`, and the identity that gradients refer to.
-pub struct Tracked<B: Backend> {
-    pub(crate) inner: Tensor<B>,
-    pub(crate) meta: Arc<Meta<B>>,
-}
+/// The storage of `Autograd<B>`: a tensor of `B` and its place in the graph, shared by all clones of
+/// the handle.
+pub struct Tracked<B: Backend>(Arc<Meta<B>>);
 
 impl<B: Backend> Clone for Tracked<B> {
     fn clone(&self) -> Self {
-        Tracked { inner: self.inner.clone(), meta: self.meta.clone() }
+        Tracked(self.0.clone())
     }
 }
 
 impl<B: Backend> fmt::Debug for Tracked<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.inner, f)
+        fmt::Debug::fmt(&self.0.inner, f)
     }
 }
 
-/// One tensor's place in the graph; clones of the handle share it.
+/// One tensor and its place in the graph.
 pub(crate) struct Meta<B: Backend> {
+    pub(crate) inner: Tensor<B>,
     tracked: AtomicBool,
     // Counts recorded in-place writes, so that views can tell that their base has changed.
     epoch: AtomicU64,
@@ -47,16 +46,15 @@ pub(crate) struct Base<B: Backend> {
 pub(crate) struct State<B: Backend> {
     /// The operation that made this tensor and which of its outputs it is.
     pub(crate) node: Option<(Arc<Node<B>>, usize)>,
-    /// A leaf that gradients accumulate in.
-    pub(crate) leaf: bool,
     pub(crate) grad: Option<Box<Tensor<Autograd<B>>>>,
     pub(crate) hooks: Option<Box<Hooks<B>>>,
 }
 
 impl<B: Backend> Meta<B> {
-    pub(crate) fn new(base: Option<Base<B>>) -> Self {
-        let state = State { node: None, leaf: false, grad: None, hooks: None };
+    pub(crate) fn new(inner: Tensor<B>, base: Option<Base<B>>) -> Self {
+        let state = State { node: None, grad: None, hooks: None };
         Meta {
+            inner,
             tracked: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             base,
@@ -64,8 +62,13 @@ impl<B: Backend> Meta<B> {
         }
     }
 
-    pub(crate) fn made_by(node: Arc<Node<B>>, output: usize, base: Option<Base<B>>) -> Self {
-        let mut meta = Meta::new(base);
+    pub(crate) fn made_by(
+        inner: Tensor<B>,
+        node: Arc<Node<B>>,
+        output: usize,
+        base: Option<Base<B>>,
+    ) -> Self {
+        let mut meta = Meta::new(inner, base);
         *meta.tracked.get_mut() = true;
         meta.state.get_mut().node = Some((node, output));
         meta
@@ -81,7 +84,6 @@ impl<B: Backend> Meta<B> {
     }
 
     pub(crate) fn set_leaf(&self, on: bool) {
-        self.state.lock().leaf = on;
         self.tracked.store(on, Ordering::Relaxed);
     }
 
@@ -118,22 +120,23 @@ impl<B: Backend> Meta<B> {
 
 /// The tensor of `B` inside.
 pub(crate) fn inner<B: Backend>(x: &Tensor<Autograd<B>>) -> &Tensor<B> {
-    let inner = &x.storage().inner;
+    let inner = &meta(x).inner;
     debug_assert_eq!(x.layout(), inner.layout(), "views of recorded tensors go through `view`");
     inner
 }
 
 pub(crate) fn meta<B: Backend>(x: &Tensor<Autograd<B>>) -> &Arc<Meta<B>> {
-    &x.storage().meta
+    &x.storage().0
 }
 
-/// A recorded-backend tensor with the given identity.
-pub(crate) fn with_meta<B: Backend>(inner: Tensor<B>, meta: Arc<Meta<B>>) -> Tensor<Autograd<B>> {
+/// A handle to a tensor and its place in the graph.
+pub(crate) fn handle<B: Backend>(meta: Arc<Meta<B>>) -> Tensor<Autograd<B>> {
+    let inner = &meta.inner;
     let (layout, dtype, device) = (inner.layout().clone(), inner.dtype(), inner.device().clone());
-    Tensor::from_parts(Tracked { inner, meta }, layout, dtype, device)
+    Tensor::from_parts(Tracked(meta), layout, dtype, device)
 }
 
 /// A tensor without history.
 pub(crate) fn constant<B: Backend>(inner: Tensor<B>) -> Tensor<Autograd<B>> {
-    with_meta(inner, Arc::new(Meta::new(None)))
+    handle(Arc::new(Meta::new(inner, None)))
 }

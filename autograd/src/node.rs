@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_tensor_core::{Backend, DType, Error, Outputs, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, Error, Outputs, Tensor, raise};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::Autograd;
 use crate::hooks::Hooks;
-use crate::meta::{Base, Meta, constant, inner, meta, with_meta};
+use crate::meta::{Base, Meta, constant, handle, inner, meta};
 use crate::mode::is_grad_enabled;
 use crate::rules::{ErasedRule, Rule};
 
@@ -30,112 +30,147 @@ impl<B: Backend> Clone for Edge<B> {
     }
 }
 
-/// A recorded operation.
-pub(crate) struct Node<B: Backend> {
-    /// Creation order: an operation comes after all that its inputs come from.
-    pub(crate) order: u64,
-    pub(crate) name: String,
-    pub(crate) edges: SmallVec<[Option<Edge<B>>; 3]>,
-    pub(crate) outputs: SmallVec<[(Shape, DType); 1]>,
-    /// The rule and what it needs; gone after backward unless the graph is retained.
-    pub(crate) body: Mutex<Option<Body<B>>>,
-    /// Hooks on the outputs' gradients.
-    pub(crate) hooks: Mutex<Option<Box<Hooks<B>>>>,
-}
-
-pub(crate) struct Body<B: Backend> {
-    pub(crate) rule: Arc<dyn ErasedRule<B>>,
-    pub(crate) saved: SmallVec<[Saved<B>; 3]>,
-}
-
-impl<B: Backend> Clone for Body<B> {
-    fn clone(&self) -> Self {
-        Body { rule: self.rule.clone(), saved: self.saved.clone() }
-    }
-}
-
-/// A tensor kept for the rule, with the version that its storage had.
-#[derive(Clone)]
-pub(crate) struct Saved<B: Backend> {
-    inner: Tensor<B>,
-    version: u64,
-    from: From<B>,
-}
-
-/// How a saved tensor hangs on the graph when the rule itself is recorded.
-enum From<B: Backend> {
-    Nothing,
-    Edge(Edge<B>),
-    /// Output `i` of the node that saves it; an edge would be a cycle.
-    Output(usize),
-}
-
-impl<B: Backend> Clone for From<B> {
-    fn clone(&self) -> Self {
+impl<B: Backend> Edge<B> {
+    /// Moves what this holds of the graph into `pending`.
+    fn release(self, pending: &mut Vec<Arc<Node<B>>>) {
         match self {
-            From::Nothing => From::Nothing,
-            From::Edge(edge) => From::Edge(edge.clone()),
-            From::Output(i) => From::Output(*i),
+            Edge::Node(node, _) => pending.push(node),
+            Edge::Leaf(meta) => release(meta, pending),
         }
     }
 }
 
+/// A recorded operation.
+pub(crate) struct Node<B: Backend> {
+    /// Creation order: an operation comes after all that its inputs come from.
+    pub(crate) order: u64,
+    pub(crate) rule: Box<dyn ErasedRule<B>>,
+    pub(crate) edges: SmallVec<[Option<Edge<B>>; 2]>,
+    /// How many outputs it has.
+    pub(crate) outputs: usize,
+    /// What the rule needs; gone after backward unless the graph is retained.
+    pub(crate) saved: Mutex<Option<SmallVec<[Saved<B>; 3]>>>,
+    /// Hooks on the outputs' gradients.
+    pub(crate) hooks: Mutex<Option<Box<Hooks<B>>>>,
+}
+
+/// A tensor kept for the rule, with the version that its storage had.
+pub(crate) struct Saved<B: Backend> {
+    version: u64,
+    kept: Kept<B>,
+}
+
+/// How a saved tensor hangs on the graph when the rule itself is recorded.
+enum Kept<B: Backend> {
+    /// An input, with its place in the graph.
+    Input(Arc<Meta<B>>),
+    /// Output `i` of the node that saves it; to keep its place in the graph would be a cycle.
+    Output(Tensor<B>, usize),
+    /// Something that no gradient flows to.
+    Plain(Tensor<B>),
+    /// The value of an input before it was overwritten, and where its gradient goes.
+    Overwritten(Tensor<B>, Option<Edge<B>>),
+}
+
+impl<B: Backend> Clone for Saved<B> {
+    fn clone(&self) -> Self {
+        let kept = match &self.kept {
+            Kept::Input(meta) => Kept::Input(meta.clone()),
+            Kept::Output(inner, i) => Kept::Output(inner.clone(), *i),
+            Kept::Plain(inner) => Kept::Plain(inner.clone()),
+            Kept::Overwritten(inner, edge) => Kept::Overwritten(inner.clone(), edge.clone()),
+        };
+        Saved { version: self.version, kept }
+    }
+}
+
 impl<B: Backend> Saved<B> {
+    fn new(kept: Kept<B>) -> Self {
+        let mut saved = Saved { version: 0, kept };
+        saved.version = B::version(saved.tensor());
+        saved
+    }
+
+    fn tensor(&self) -> &Tensor<B> {
+        match &self.kept {
+            Kept::Input(meta) => &meta.inner,
+            Kept::Output(inner, _) | Kept::Plain(inner) | Kept::Overwritten(inner, _) => inner,
+        }
+    }
+
     /// Keeps an input.
     pub(crate) fn input(x: &Tensor<Autograd<B>>) -> Self {
-        let from = meta(x).edge().map_or(From::Nothing, From::Edge);
-        Saved { version: B::version(inner(x)), inner: inner(x).clone(), from }
+        Saved::new(Kept::Input(meta(x).clone()))
     }
 
     /// Keeps the value that an input has before it is overwritten.
     pub(crate) fn overwritten(x: &Tensor<Autograd<B>>) -> Self {
-        let from = meta(x).edge().map_or(From::Nothing, From::Edge);
-        let inner = inner(x).copy();
-        Saved { version: B::version(&inner), inner, from }
+        Saved::new(Kept::Overwritten(inner(x).copy(), meta(x).edge()))
     }
 
     /// Keeps output `i`.
-    pub(crate) fn output(outputs: &[Tensor<B>], i: usize) -> Self {
-        let inner = outputs[i].clone();
-        Saved { version: B::version(&inner), inner, from: From::Output(i) }
+    pub(crate) fn output(output: &Tensor<B>, i: usize) -> Self {
+        Saved::new(Kept::Output(output.clone(), i))
     }
 
     /// Keeps a tensor that no gradient flows to.
     pub(crate) fn plain(inner: &Tensor<B>) -> Self {
-        Saved { version: B::version(inner), inner: inner.clone(), from: From::Nothing }
+        Saved::new(Kept::Plain(inner.clone()))
     }
 
     /// The tensor of the plain backend.
     pub(crate) fn unpack(self, node: &Node<B>) -> Tensor<B> {
         self.check(node);
-        self.inner
+        match self.kept {
+            Kept::Input(meta) => meta.inner.clone(),
+            Kept::Output(inner, _) | Kept::Plain(inner) | Kept::Overwritten(inner, _) => inner,
+        }
     }
 
     /// The tensor with its place in the graph.
     pub(crate) fn unpack_recorded(self, node: &Arc<Node<B>>) -> Tensor<Autograd<B>> {
         self.check(node);
-        let meta = match self.from {
-            From::Nothing => return constant(self.inner),
-            From::Edge(Edge::Leaf(meta)) => meta,
-            From::Edge(Edge::Node(node, output)) => Arc::new(Meta::made_by(node, output, None)),
-            From::Output(i) => Arc::new(Meta::made_by(node.clone(), i, None)),
+        let (inner, maker, output) = match self.kept {
+            Kept::Input(meta) => return handle(meta),
+            Kept::Plain(inner) | Kept::Overwritten(inner, None) => return constant(inner),
+            Kept::Overwritten(_, Some(Edge::Leaf(_))) => unreachable!("leaves are not overwritten"),
+            Kept::Overwritten(inner, Some(Edge::Node(maker, i))) => (inner, maker, i),
+            Kept::Output(inner, i) => (inner, node.clone(), i),
         };
-        with_meta(self.inner, meta)
+        handle(Arc::new(Meta::made_by(inner, maker, output, None)))
     }
 
     fn check(&self, node: &Node<B>) {
-        let now = B::version(&self.inner);
+        let (tensor, now) = (self.tensor(), B::version(self.tensor()));
         if now != self.version {
             raise(Error::Autograd {
-                op: node.name.clone(),
+                op: node.rule.name(),
                 why: format!(
                     "a tensor of shape {} that it saved for backward has been written to in place \
                      since ({} times); use the form without `_`, or write to a copy",
-                    self.inner.shape(),
+                    tensor.shape(),
                     now - self.version
                 ),
             });
         }
+    }
+
+    /// Moves what this holds of the graph into `pending`.
+    fn release(self, pending: &mut Vec<Arc<Node<B>>>) {
+        match self.kept {
+            Kept::Input(meta) => release(meta, pending),
+            Kept::Overwritten(_, Some(edge)) => edge.release(pending),
+            Kept::Output(..) | Kept::Plain(_) | Kept::Overwritten(_, None) => {}
+        }
+    }
+}
+
+/// Moves the operation that a tensor came from into `pending`, if this was the last handle to it.
+fn release<B: Backend>(meta: Arc<Meta<B>>, pending: &mut Vec<Arc<Node<B>>>) {
+    let Some(meta) = Arc::into_inner(meta) else { return };
+    pending.extend(meta.state.into_inner().node.map(|(node, _)| node));
+    if let Some(base) = meta.base {
+        release(base.meta, pending);
     }
 }
 
@@ -155,7 +190,7 @@ pub(crate) fn wanted<B: Backend>(inputs: &[&Tensor<Autograd<B>>]) -> u64 {
 pub(crate) fn node<B: Backend>(
     rule: impl Rule,
     inputs: &[&Tensor<Autograd<B>>],
-    outputs: &[Tensor<B>],
+    outputs: usize,
     saved: SmallVec<[Saved<B>; 3]>,
 ) -> Arc<Node<B>> {
     if let Some(x) = inputs.iter().find(|x| meta(x).is_tracked() && meta(x).is_stale()) {
@@ -170,10 +205,10 @@ pub(crate) fn node<B: Backend>(
     }
     Arc::new(Node {
         order: ORDER.fetch_add(1, Ordering::Relaxed),
-        name: rule.name(),
         edges: inputs.iter().map(|x| meta(x).edge()).collect(),
-        outputs: outputs.iter().map(|x| (x.shape().clone(), x.dtype())).collect(),
-        body: Mutex::new(Some(Body { rule: Arc::new(rule), saved })),
+        outputs,
+        rule: Box::new(rule),
+        saved: Mutex::new(Some(saved)),
         hooks: Mutex::new(None),
     })
 }
@@ -185,7 +220,7 @@ pub(crate) fn results<B: Backend>(
 ) -> Outputs<Autograd<B>> {
     let wrap = |(i, inner): (usize, Tensor<B>)| {
         if inner.dtype().is_float() {
-            with_meta(inner, Arc::new(Meta::made_by(node.clone(), i, None)))
+            handle(Arc::new(Meta::made_by(inner, node.clone(), i, None)))
         } else {
             constant(inner)
         }
@@ -213,10 +248,10 @@ pub(crate) fn record_view<B: Backend, R: Rule>(
     rule: impl FnOnce() -> R,
 ) -> Tensor<Autograd<B>> {
     if !recording(inputs) || !output.dtype().is_float() {
-        return with_meta(output, Arc::new(Meta::new(base)));
+        return handle(Arc::new(Meta::new(output, base)));
     }
-    let node = node(rule(), inputs, std::slice::from_ref(&output), saved(&output));
-    with_meta(output, Arc::new(Meta::made_by(node, 0, base)))
+    let node = node(rule(), inputs, 1, saved(&output));
+    handle(Arc::new(Meta::made_by(output, node, 0, base)))
 }
 
 /// Takes the graph apart with a loop: a chain of a million nodes must not use a million stack frames.
@@ -235,15 +270,9 @@ impl<B: Backend> Drop for Node<B> {
 impl<B: Backend> Node<B> {
     /// Moves everything that this node holds of the graph into `pending`.
     fn release(&mut self, pending: &mut Vec<Arc<Node<B>>>) {
-        let edges = std::mem::take(&mut self.edges).into_iter().flatten();
-        let saved = self.body.get_mut().take().map(|body| body.saved).into_iter().flatten();
-        let saved = saved.filter_map(|saved| match saved.from {
-            From::Edge(edge) => Some(edge),
-            From::Nothing | From::Output(_) => None,
-        });
-        pending.extend(edges.chain(saved).filter_map(|edge| match edge {
-            Edge::Node(node, _) => Some(node),
-            Edge::Leaf(_) => None,
-        }));
+        let edges = std::mem::take(&mut self.edges);
+        edges.into_iter().flatten().for_each(|edge| edge.release(pending));
+        let saved = self.saved.get_mut().take();
+        saved.into_iter().flatten().for_each(|saved| saved.release(pending));
     }
 }

@@ -8,11 +8,20 @@ use crate::Shape;
 pub type Strides = SmallVec<[isize; 6]>;
 
 /// Which element of the storage each index of a tensor means: `offset + Σ index[i]·strides[i]`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     shape: Shape,
     strides: Strides,
     offset: usize,
+}
+
+impl Clone for Layout {
+    // The derived form copies strides element by element.
+    #[inline]
+    fn clone(&self) -> Self {
+        let strides = SmallVec::from_slice(&self.strides);
+        Layout { shape: self.shape.clone(), strides, offset: self.offset }
+    }
 }
 
 /// A way to see the same storage differently. `Layout::view` applies one; autograd reads one backwards.

@@ -6,8 +6,16 @@ use std::ops::{Deref, DerefMut};
 use smallvec::SmallVec;
 
 /// The sizes of a tensor's dimensions, outermost first. Dereferences to `[usize]`.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Default, PartialEq, Eq, Hash)]
 pub struct Shape(SmallVec<[usize; 6]>);
+
+impl Clone for Shape {
+    // The derived form copies element by element.
+    #[inline]
+    fn clone(&self) -> Self {
+        Shape(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Shape {
     /// The shape of a 0-d tensor: no dimension, one element.

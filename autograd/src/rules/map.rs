@@ -33,13 +33,6 @@ impl Pointwise {
         }
     }
 
-    /// The inputs that the gradients in `wrt` read, as a predicate's bits.
-    pub(crate) fn reads(expr: &Expr, wrt: u64) -> u64 {
-        let count = expr.inputs().len();
-        let reads = expr.grad(wrt);
-        reads.reads.iter().filter(|&&i| i < count).fold(0, |bits, &i| bits | 1 << i)
-    }
-
     /// The gradients in the inputs `needs`, given those of the outputs, which broadcast to `shape`.
     pub(crate) fn vjp<T: Backend>(
         &self,

@@ -64,6 +64,7 @@ pub trait Rule: Send + Sync + 'static {
 
 /// A rule, for the two backends on which a graph over `B` can run it.
 pub(crate) trait ErasedRule<B: Backend>: Send + Sync {
+    fn name(&self) -> String;
     fn vjp_plain(&self, cx: Context<'_, B>, grads: &[Option<Tensor<B>>]) -> Gradients<B>;
     fn vjp_recorded(
         &self,
@@ -73,6 +74,10 @@ pub(crate) trait ErasedRule<B: Backend>: Send + Sync {
 }
 
 impl<B: Backend, R: Rule> ErasedRule<B> for R {
+    fn name(&self) -> String {
+        Rule::name(self)
+    }
+
     fn vjp_plain(&self, cx: Context<'_, B>, grads: &[Option<Tensor<B>>]) -> Gradients<B> {
         self.vjp(cx, grads)
     }

@@ -67,11 +67,11 @@ pub(super) fn build(expr: &Expr, wrt: u64) -> Gradient {
             (sum.cast(dtype).id(), dtype)
         })
         .collect();
-    compact(&builder.finish(format!("{}_backward", expr.name()), &outputs))
+    compact(&builder.finish(format!("{}_backward", expr.name()), &outputs), count)
 }
 
 /// Drops the inputs that the program does not read.
-fn compact(expr: &Expr) -> Gradient {
+fn compact(expr: &Expr, count: usize) -> Gradient {
     let reads: Vec<usize> = (0..expr.inputs().len())
         .filter(|&i| expr.instrs().iter().any(|instr| instr.op == Op::Input(i as u32)))
         .collect();
@@ -86,7 +86,8 @@ fn compact(expr: &Expr) -> Gradient {
     let name = expr.name().to_owned().into();
     let outputs = expr.outputs().to_vec();
     let expr = Expr::from_parts(name, inputs, expr.params().to_vec(), instrs, outputs);
-    Gradient { expr, reads }
+    let inputs = reads.iter().filter(|&&i| i < count).fold(0, |bits, &i| bits | 1 << i);
+    Gradient { expr, reads, inputs }
 }
 
 fn accumulate<'b>(sum: &mut Option<Val<'b>>, part: Val<'b>) {

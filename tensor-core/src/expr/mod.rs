@@ -11,7 +11,6 @@ mod print;
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
@@ -33,7 +32,7 @@ struct Program {
     instrs: Vec<Instr>,
     outputs: Vec<Output>,
     hash: u64,
-    grads: Mutex<HashMap<u64, Arc<Gradient>>>,
+    grads: Mutex<Vec<(u64, Arc<Gradient>)>>,
     compiled: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -45,6 +44,8 @@ pub struct Gradient {
     /// What the inputs of `expr` are: `i < n` is input `i` of the differentiated program (which has
     /// `n`), `n + k` the gradient of its output `k`. Only what is needed appears.
     pub reads: Vec<usize>,
+    /// The inputs of the differentiated program among `reads`, as bits.
+    pub inputs: u64,
 }
 
 /// One instruction: `op` on earlier values, giving a value of type `dtype`.
@@ -289,11 +290,12 @@ impl Expr {
     /// # Panics
     /// If an input in `wrt` is not a float: nothing flows to it.
     pub fn grad(&self, wrt: u64) -> Arc<Gradient> {
-        if let Some(known) = self.0.grads.lock().get(&wrt) {
-            return known.clone();
+        let known = |(bits, _): &&(u64, Arc<Gradient>)| *bits == wrt;
+        if let Some((_, gradient)) = self.0.grads.lock().iter().find(known) {
+            return gradient.clone();
         }
         let made = Arc::new(grad::build(self, wrt));
-        self.0.grads.lock().insert(wrt, made.clone());
+        self.0.grads.lock().push((wrt, made.clone()));
         made
     }
 
