@@ -64,6 +64,11 @@ impl Builder {
         self.push(Op::Const(eval::bits(value.into(), dtype)), dtype, [0; 3])
     }
 
+    /// The element's row-major number in the shape that the program runs over, an `I64`.
+    pub fn index(&self) -> Val<'_> {
+        self.push(Op::Index, DType::I64, [0; 3])
+    }
+
     /// A uniform random number in `[0, 1)` per element, drawn with the `I64` parameters `seed` and
     /// `stream`.
     ///

@@ -5,7 +5,7 @@ use super::{BinaryOp, CmpOp, Kernel, Op, UnaryOp};
 use crate::{DType, Scalar, philox};
 
 /// Runs a program on one element: `inputs` holds one value per input tensor, `index` is the
-/// element's row-major number (for random numbers). Floats are not rounded between instructions;
+/// element's row-major number (for [`Op::Index`] and random numbers). Floats are not rounded between instructions;
 /// outputs come unrounded too, so that the caller may store them or compare them as they are.
 pub fn eval(kernel: Kernel<'_>, inputs: &[Scalar], index: u64) -> Vec<Scalar> {
     let expr = kernel.expr;
@@ -17,6 +17,7 @@ pub fn eval(kernel: Kernel<'_>, inputs: &[Scalar], index: u64) -> Vec<Scalar> {
             Op::Input(i) => inputs[i as usize],
             Op::Param(i) => convert(param(i), instr.dtype),
             Op::Const(bits) => unbits(bits, instr.dtype),
+            Op::Index => Scalar::I64(index as i64),
             Op::Uniform { seed, stream } => Scalar::F64(philox::uniform(
                 param(seed).to_i64() as u64,
                 param(stream).to_i64() as u64,
@@ -112,7 +113,7 @@ fn apply(op: Op, dtype: DType, args: [(Scalar, DType); 3]) -> Scalar {
         }
         Op::Cast => held_scalar(a, dtype),
         Op::Wrap => wrap(a.to_i64(), dtype, false),
-        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Uniform { .. } => {
+        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Index | Op::Uniform { .. } => {
             unreachable!("leaves have no operands")
         }
     }

@@ -108,7 +108,7 @@ fn derivative<'b>(op: Op, x: &[Val<'b>], y: Val<'b>, g: Val<'b>) -> [Option<Val<
             [None, Some(x[0].select(g, zero)), Some(x[0].select(zero, g))]
         }
         Op::Cast => [x[0].dtype().is_float().then_some(g), None, None],
-        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Uniform { .. } => [None; 3],
+        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Index | Op::Uniform { .. } => [None; 3],
         Op::Compare(_) | Op::Wrap => [None; 3],
     }
 }

@@ -78,6 +78,9 @@ pub enum Op {
     Param(u32),
     /// A constant: the bits of an `f64` for floats (rounded to the compute type), of an `i64` otherwise.
     Const(u64),
+    /// The element's own position, an `I64`: its row-major number in the shape that `map` or `reduce`
+    /// runs over (for `map_into` the outputs' shape), whatever the inputs' strides.
+    Index,
     /// One operand of the same dtype (`IsNan`, `IsInf`: a float operand, giving bool).
     Unary(UnaryOp),
     /// Two operands of the instruction's dtype.
@@ -190,7 +193,7 @@ impl Op {
     /// How many of an instruction's `args` the op reads.
     pub const fn arity(self) -> usize {
         match self {
-            Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Uniform { .. } => 0,
+            Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Index | Op::Uniform { .. } => 0,
             Op::Unary(_) | Op::Cast | Op::Wrap => 1,
             Op::Binary(_) | Op::Compare(_) => 2,
             Op::Select => 3,

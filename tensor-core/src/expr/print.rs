@@ -36,6 +36,7 @@ impl fmt::Display for Line<'_> {
                 crate::DType::Bool => write!(f, "{}", Scalar::I64(bits as i64).to_bool()),
                 _ => write!(f, "{}", bits as i64),
             },
+            Op::Index => f.write_str("index"),
             Op::Uniform { seed, stream } => write!(f, "uniform(param {seed}, param {stream})"),
             op => {
                 let name = match op {
