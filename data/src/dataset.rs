@@ -1,0 +1,216 @@
+//! What a dataset is, and datasets made of others.
+
+use std::sync::Arc;
+
+use kiln_tensor_core::{Error, Result, raise};
+
+use crate::{Rng, SplitSizes, split};
+
+/// Items by position. Reading an item may fail (a file may be damaged); what is asked for exists.
+///
+/// ```
+/// use kiln_data::Dataset;
+/// struct Squares;
+/// impl Dataset for Squares {
+///     type Item = usize;
+///     fn len(&self) -> usize {
+///         5
+///     }
+///     fn get(&self, index: usize) -> kiln_tensor_core::Result<usize> {
+///         Ok(index * index)
+///     }
+/// }
+/// assert_eq!(Squares.subset([4, 1]).get(0)?, 16);
+/// # Ok::<(), kiln_tensor_core::Error>(())
+/// ```
+pub trait Dataset: Send + Sync {
+    /// What an item is: often an input and its label.
+    type Item;
+
+    /// Number of items.
+    fn len(&self) -> usize;
+
+    /// The item at `index`, which is below `len()`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn get(&self, index: usize) -> Result<Self::Item>;
+
+    /// Whether there are no items.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every item, changed by `f`.
+    fn map<T, F: Fn(Self::Item) -> T + Send + Sync>(self, f: F) -> Map<Self, F>
+    where
+        Self: Sized,
+    {
+        Map { dataset: self, f }
+    }
+
+    /// The items at `indices`, in that order.
+    ///
+    /// # Panics
+    /// If an index is out of range.
+    #[track_caller]
+    fn subset(self, indices: impl Into<Vec<usize>>) -> Subset<Self>
+    where
+        Self: Sized,
+    {
+        Subset::new(self, indices.into())
+    }
+
+    /// The items of this dataset, then those of `other`.
+    fn concat<D: Dataset<Item = Self::Item>>(self, other: D) -> Concat<Self, D>
+    where
+        Self: Sized,
+    {
+        Concat { first: self, second: other }
+    }
+
+    /// Disjoint random parts: `torch.utils.data.random_split`. Sizes are counts that add up to the
+    /// length, or fractions that add up to 1 (each rounded down, what is left over goes to the first
+    /// parts, one each).
+    ///
+    /// # Panics
+    /// If the sizes do not add up.
+    #[track_caller]
+    fn random_split<const N: usize>(
+        self,
+        sizes: impl SplitSizes<N>,
+        seed: u64,
+    ) -> [Subset<Arc<Self>>; N]
+    where
+        Self: Sized,
+    {
+        let sizes = sizes.counts(self.len());
+        parts(self, split::random(sizes, &mut Rng::new(seed, 0)))
+    }
+
+    /// Like `random_split`, with every class in the same proportion in each part, as nearly as whole
+    /// items allow. `labels` holds the class of each item.
+    ///
+    /// # Panics
+    /// If the sizes do not add up or there is not one label per item.
+    #[track_caller]
+    fn stratified_split<const N: usize>(
+        self,
+        labels: &[i64],
+        sizes: impl SplitSizes<N>,
+        seed: u64,
+    ) -> [Subset<Arc<Self>>; N]
+    where
+        Self: Sized,
+    {
+        if labels.len() != self.len() {
+            raise(Error::Argument {
+                op: "stratified_split",
+                why: format!("{} items want as many labels, not {}", self.len(), labels.len()),
+            });
+        }
+        let sizes = sizes.counts(self.len());
+        parts(self, split::stratified(labels, sizes, &mut Rng::new(seed, 0)))
+    }
+}
+
+fn parts<D: Dataset, const N: usize>(dataset: D, indices: [Vec<usize>; N]) -> [Subset<Arc<D>>; N] {
+    let dataset = Arc::new(dataset);
+    indices.map(|indices| Subset { dataset: dataset.clone(), indices: indices.into() })
+}
+
+/// See [`Dataset::map`].
+#[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "holds a closure")]
+pub struct Map<D, F> {
+    dataset: D,
+    f: F,
+}
+
+impl<D: Dataset, T, F: Fn(D::Item) -> T + Send + Sync> Dataset for Map<D, F> {
+    type Item = T;
+
+    fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn get(&self, index: usize) -> Result<T> {
+        self.dataset.get(index).map(&self.f)
+    }
+}
+
+/// See [`Dataset::subset`].
+#[derive(Clone, Debug)]
+pub struct Subset<D> {
+    dataset: D,
+    indices: Arc<[usize]>,
+}
+
+impl<D: Dataset> Subset<D> {
+    #[track_caller]
+    fn new(dataset: D, indices: Vec<usize>) -> Self {
+        if let Some(index) = indices.iter().find(|&&i| i >= dataset.len()) {
+            raise(Error::Argument {
+                op: "subset",
+                why: format!("index {index} is out of range for {} items", dataset.len()),
+            });
+        }
+        Subset { dataset, indices: indices.into() }
+    }
+
+    /// The dataset that this is a part of.
+    pub fn dataset(&self) -> &D {
+        &self.dataset
+    }
+
+    /// Which items of it, in order.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    type Item = D::Item;
+
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn get(&self, index: usize) -> Result<D::Item> {
+        self.dataset.get(self.indices[index])
+    }
+}
+
+/// See [`Dataset::concat`].
+#[derive(Clone, Debug)]
+pub struct Concat<A, B> {
+    first: A,
+    second: B,
+}
+
+impl<A: Dataset, B: Dataset<Item = A::Item>> Dataset for Concat<A, B> {
+    type Item = A::Item;
+
+    fn len(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+
+    fn get(&self, index: usize) -> Result<A::Item> {
+        match index.checked_sub(self.first.len()) {
+            None => self.first.get(index),
+            Some(index) => self.second.get(index),
+        }
+    }
+}
+
+impl<D: Dataset> Dataset for Arc<D> {
+    type Item = D::Item;
+
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn get(&self, index: usize) -> Result<D::Item> {
+        (**self).get(index)
+    }
+}

@@ -1,0 +1,223 @@
+//! Images in memory: 8-bit pixels, and what can be done to them before they become tensors.
+
+use std::fmt;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageBuffer, ImageReader, Limits, Luma, LumaA, Pixel, Rgb, Rgba};
+use kiln_tensor_core::{Error, Result, raise};
+
+use crate::readers::{MAX_INFLATION, wrong};
+
+/// More than this for one image is refused, whatever its file promises.
+const MAX_DECODED: u64 = 1 << 30;
+
+/// An image of 8-bit pixels, row by row, the channels of a pixel side by side. 1 channel is gray, 3
+/// are RGB.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    width: usize,
+    height: usize,
+    channels: usize,
+    white: u8,
+    pixels: Vec<u8>,
+}
+
+impl Image {
+    /// An image of `height · width · channels` values from 0 (black) to 255 (white).
+    ///
+    /// # Panics
+    /// If there are not that many values, or not 1 to 4 channels.
+    #[track_caller]
+    pub fn new(height: usize, width: usize, channels: usize, pixels: Vec<u8>) -> Self {
+        if height * width * channels != pixels.len() || !(1..=4).contains(&channels) {
+            raise(Error::Argument {
+                op: "Image::new",
+                why: format!(
+                    "{height}×{width} pixels of {channels} channels cannot be {} values",
+                    pixels.len()
+                ),
+            });
+        }
+        Image { width, height, channels, white: 255, pixels }
+    }
+
+    /// The same values where `white` means white, as in files whose pixels are 0–16.
+    ///
+    /// # Panics
+    /// If `white` is 0.
+    #[track_caller]
+    pub fn with_white(mut self, white: u8) -> Self {
+        assert!(white > 0, "with_white: white must be more than 0");
+        self.white = white;
+        self
+    }
+
+    /// Reads a PNG or JPEG file. Gray stays gray, everything else becomes RGB; transparency is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not such an image, is
+    /// damaged, or claims more pixels than a file of its length can hold.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        Self::decode(&bytes, &path.display().to_string())
+    }
+
+    /// Reads a PNG or JPEG image that is in memory; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`] as for [`Image::open`].
+    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let wrong = |why: String| wrong(Path::new(name), why);
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+        let mut reader = reader.map_err(|error| wrong(error.to_string()))?;
+        let most = (bytes.len() as u64 + 64).saturating_mul(MAX_INFLATION).min(MAX_DECODED);
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(most);
+        reader.limits(limits);
+        let image =
+            reader.decode().map_err(|error| wrong(format!("no readable image: {error}")))?;
+        let (height, width) = (image.height() as usize, image.width() as usize);
+        let gray = matches!(image, DynamicImage::ImageLuma8(_) | DynamicImage::ImageLuma16(_));
+        Ok(if gray {
+            Image::new(height, width, 1, image.into_luma8().into_raw())
+        } else {
+            Image::new(height, width, 3, image.into_rgb8().into_raw())
+        })
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Values per pixel.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The value that means white, 255 for most images.
+    pub fn white(&self) -> u8 {
+        self.white
+    }
+
+    /// The values, row by row, channels innermost.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The values as a PyTorch image: channels outermost, from 0 to 1.
+    pub fn to_chw(&self) -> Vec<f32> {
+        let white = f32::from(self.white);
+        (0..self.channels)
+            .flat_map(|c| self.pixels[c..].iter().step_by(self.channels))
+            .map(|&v| f32::from(v) / white)
+            .collect()
+    }
+
+    /// Three channels; gray is repeated, transparency is dropped.
+    pub fn into_rgb(self) -> Self {
+        self.with_channels(3, |p| if p.len() < 3 { [p[0]; 3] } else { [p[0], p[1], p[2]] })
+    }
+
+    /// One channel: luma after ITU-R BT.601 (299 R + 587 G + 114 B) / 1000, as PIL and torchvision have it.
+    pub fn into_gray(self) -> Self {
+        self.with_channels(1, |p| match *p {
+            [r, g, b, ..] => {
+                let luma = 19_595 * u32::from(r) + 38_470 * u32::from(g) + 7_471 * u32::from(b);
+                [((luma + 0x8000) >> 16) as u8]
+            }
+            _ => [p[0]],
+        })
+    }
+
+    fn with_channels<const N: usize>(self, channels: usize, f: impl Fn(&[u8]) -> [u8; N]) -> Self {
+        if self.channels == channels {
+            return self;
+        }
+        let pixels = self.pixels.chunks_exact(self.channels).flat_map(f).collect();
+        Image { channels, pixels, ..self }
+    }
+
+    /// The image scaled to another size: bilinear, averaging over the source pixels where it shrinks.
+    ///
+    /// # Panics
+    /// If a size is 0 or the image is empty.
+    #[track_caller]
+    pub fn resize(&self, height: usize, width: usize) -> Self {
+        if height == 0 || width == 0 || self.pixels.is_empty() {
+            raise(Error::Argument {
+                op: "Image::resize",
+                why: format!("{self:?} cannot become {height}×{width}"),
+            });
+        }
+        let pixels = self.full_range();
+        let pixels = match self.channels {
+            1 => resized::<Luma<u8>>(self, pixels, height, width),
+            2 => resized::<LumaA<u8>>(self, pixels, height, width),
+            3 => resized::<Rgb<u8>>(self, pixels, height, width),
+            _ => resized::<Rgba<u8>>(self, pixels, height, width),
+        };
+        Image::new(height, width, self.channels, pixels)
+    }
+
+    /// The rectangle that starts at (`top`, `left`). What lies outside the image is black; offsets may
+    /// be negative.
+    pub fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Self {
+        let mut pixels = vec![0; height * width * self.channels];
+        let from = left.clamp(0, self.width as isize);
+        let to = (left + width as isize).clamp(from, self.width as isize);
+        let row = (to - from) as usize * self.channels;
+        for y in 0..height {
+            let source = top + y as isize;
+            if row > 0 && (0..self.height as isize).contains(&source) {
+                let src = (source as usize * self.width + from as usize) * self.channels;
+                let dst = (y * width + (from - left) as usize) * self.channels;
+                pixels[dst..dst + row].copy_from_slice(&self.pixels[src..src + row]);
+            }
+        }
+        Image { width, height, pixels, ..*self }
+    }
+
+    /// The image mirrored left to right.
+    pub fn flip_horizontal(mut self) -> Self {
+        let channels = self.channels;
+        for row in self.pixels.chunks_exact_mut((self.width * channels).max(1)) {
+            row.reverse();
+            row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
+        }
+        self
+    }
+
+    /// The values with white at 255.
+    pub(crate) fn full_range(&self) -> Vec<u8> {
+        let white = u32::from(self.white);
+        let scale = |&v: &u8| ((u32::from(v) * 255 + white / 2) / white).min(255) as u8;
+        self.pixels.iter().map(scale).collect()
+    }
+}
+
+fn resized<P: Pixel<Subpixel = u8> + 'static>(
+    from: &Image,
+    pixels: Vec<u8>,
+    height: usize,
+    width: usize,
+) -> Vec<u8> {
+    let buffer = ImageBuffer::<P, _>::from_raw(from.width as u32, from.height as u32, pixels)
+        .expect("an image has as many values as its size says");
+    imageops::resize(&buffer, width as u32, height as u32, FilterType::Triangle).into_raw()
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({}×{}×{})", self.height, self.width, self.channels)
+    }
+}
