@@ -7,7 +7,7 @@ use kiln_tensor_core::{
     ReduceOp, ScanOp, ScatterOp, Shape, Tensor, raise,
 };
 
-use crate::kernels::naive;
+use crate::kernels::{index, naive, nonzero, pool, sort};
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
 
@@ -96,17 +96,12 @@ impl Backend for Cpu {
         naive::scan(op, x, dim)
     }
 
-    fn sort(_x: &Tensor<Self>, _dim: usize, _descending: bool) -> (Tensor<Self>, Tensor<Self>) {
-        missing("sort")
+    fn sort(x: &Tensor<Self>, dim: usize, descending: bool) -> (Tensor<Self>, Tensor<Self>) {
+        sort::sort(x, dim, descending)
     }
 
-    fn topk(
-        _x: &Tensor<Self>,
-        _k: usize,
-        _dim: usize,
-        _largest: bool,
-    ) -> (Tensor<Self>, Tensor<Self>) {
-        missing("topk")
+    fn topk(x: &Tensor<Self>, k: usize, dim: usize, largest: bool) -> (Tensor<Self>, Tensor<Self>) {
+        sort::topk(x, k, dim, largest)
     }
 
     fn matmul(_a: &Tensor<Self>, _b: &Tensor<Self>) -> Tensor<Self> {
@@ -135,46 +130,50 @@ impl Backend for Cpu {
         missing("conv_grad_weight")
     }
 
-    fn max_pool(_x: &Tensor<Self>, _spec: &PoolSpec) -> (Tensor<Self>, Tensor<Self>) {
-        missing("max_pool")
+    fn max_pool(x: &Tensor<Self>, spec: &PoolSpec) -> (Tensor<Self>, Tensor<Self>) {
+        pool::max_pool(x, spec)
     }
 
-    fn avg_pool(_x: &Tensor<Self>, _spec: &PoolSpec) -> Tensor<Self> {
-        missing("avg_pool")
+    fn avg_pool(x: &Tensor<Self>, spec: &PoolSpec) -> Tensor<Self> {
+        pool::avg_pool(x, spec)
     }
 
-    fn avg_pool_grad(_grad: &Tensor<Self>, _input: &Shape, _spec: &PoolSpec) -> Tensor<Self> {
-        missing("avg_pool_grad")
+    fn avg_pool_grad(grad: &Tensor<Self>, input: &Shape, spec: &PoolSpec) -> Tensor<Self> {
+        pool::avg_pool_grad(grad, input, spec)
     }
 
-    fn gather(_x: &Tensor<Self>, _dim: usize, _index: &Tensor<Self>) -> Tensor<Self> {
-        missing("gather")
+    fn gather(x: &Tensor<Self>, dim: usize, index: &Tensor<Self>) -> Tensor<Self> {
+        index::gather(x, dim, index)
     }
 
     fn scatter(
-        _op: ScatterOp,
-        _x: &Tensor<Self>,
-        _dim: usize,
-        _index: &Tensor<Self>,
-        _src: &Tensor<Self>,
+        op: ScatterOp,
+        x: &Tensor<Self>,
+        dim: usize,
+        index: &Tensor<Self>,
+        src: &Tensor<Self>,
     ) -> Tensor<Self> {
-        missing("scatter")
+        index::scatter(op, x, dim, index, src)
     }
 
-    fn index_select(_x: &Tensor<Self>, _dim: usize, _index: &Tensor<Self>) -> Tensor<Self> {
-        missing("index_select")
+    fn index_select(x: &Tensor<Self>, dim: usize, index: &Tensor<Self>) -> Tensor<Self> {
+        index::select(x, dim, index)
     }
 
     fn index_add(
-        _x: &Tensor<Self>,
-        _dim: usize,
-        _index: &Tensor<Self>,
-        _src: &Tensor<Self>,
+        x: &Tensor<Self>,
+        dim: usize,
+        index: &Tensor<Self>,
+        src: &Tensor<Self>,
     ) -> Tensor<Self> {
-        missing("index_add")
+        index::add(x, dim, index, src)
     }
 
-    fn nonzero(_x: &Tensor<Self>) -> Tensor<Self> {
-        missing("nonzero")
+    fn nonzero(x: &Tensor<Self>) -> Tensor<Self> {
+        nonzero::nonzero(x)
+    }
+
+    fn max_pool_grad(grad: &Tensor<Self>, indices: &Tensor<Self>, input: &Shape) -> Tensor<Self> {
+        pool::max_pool_grad(grad, indices, input)
     }
 }

@@ -290,6 +290,11 @@ impl Fresh {
         Fresh(Tensor::from_parts(storage, Layout::contiguous(shape), dtype, CpuDevice))
     }
 
+    /// A copy of `x`.
+    pub(crate) fn copy_of(x: &Tensor<Cpu>) -> Self {
+        Fresh(x.copy())
+    }
+
     /// The elements in row-major order.
     pub(crate) fn slice_mut<T: Plain>(&mut self) -> &mut [T] {
         assert_eq!(size_of::<T>(), self.0.dtype().size());

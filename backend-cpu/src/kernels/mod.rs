@@ -1,4 +1,10 @@
 //! Loops over elements. `unsafe` lives here and in `storage`.
 
+pub(crate) mod dispatch;
+pub(crate) mod index;
 pub(crate) mod naive;
+pub(crate) mod nonzero;
+pub(crate) mod pool;
+pub(crate) mod sort;
+pub(crate) mod walk;
 pub(crate) mod workers;
