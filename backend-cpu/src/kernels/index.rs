@@ -129,31 +129,24 @@ fn put(
     let locked = Locked::read(&[index, src]);
     check(name, &locked, index, dim, x.shape());
     let work = Put { dim, index, src, shape: x.shape() };
+    let to = &mut out;
     match (op, dtype) {
-        (ScatterOp::Set, _) => by_size!(dtype, T => work.run::<T>(&locked, &mut out, |_, new| new)),
+        (ScatterOp::Set, _) => by_size!(dtype, T => work.run::<T>(&locked, to, |_, new| new)),
         // Truth values: 0 or 1 in a byte.
         (ScatterOp::Add | ScatterOp::Max, DType::Bool) => {
-            work.run::<u8>(&locked, &mut out, |a, b| a | b);
+            work.run::<u8>(&locked, to, |a, b| a | b);
         }
         (ScatterOp::Mul | ScatterOp::Min, DType::Bool) => {
-            work.run::<u8>(&locked, &mut out, |a, b| a & b);
+            work.run::<u8>(&locked, to, |a, b| a & b);
         }
-        (ScatterOp::Max, DType::F16) => work.run(&locked, &mut out, half::f16::max_nan),
-        (ScatterOp::Min, DType::F16) => work.run(&locked, &mut out, half::f16::min_nan),
-        (ScatterOp::Max, DType::BF16) => work.run(&locked, &mut out, half::bf16::max_nan),
-        (ScatterOp::Min, DType::BF16) => work.run(&locked, &mut out, half::bf16::min_nan),
-        (ScatterOp::Add, _) => {
-            by_number!(name, dtype, T => { work.run(&locked, &mut out, T::plus); })
-        }
-        (ScatterOp::Mul, _) => {
-            by_number!(name, dtype, T => { work.run(&locked, &mut out, T::times); })
-        }
-        (ScatterOp::Max, _) => {
-            by_number!(name, dtype, T => { work.run(&locked, &mut out, T::max_nan); })
-        }
-        (ScatterOp::Min, _) => {
-            by_number!(name, dtype, T => { work.run(&locked, &mut out, T::min_nan); })
-        }
+        (ScatterOp::Max, DType::F16) => work.run(&locked, to, half::f16::max_nan),
+        (ScatterOp::Min, DType::F16) => work.run(&locked, to, half::f16::min_nan),
+        (ScatterOp::Max, DType::BF16) => work.run(&locked, to, half::bf16::max_nan),
+        (ScatterOp::Min, DType::BF16) => work.run(&locked, to, half::bf16::min_nan),
+        (ScatterOp::Add, _) => by_number!(name, dtype, T => work.run(&locked, to, T::plus)),
+        (ScatterOp::Mul, _) => by_number!(name, dtype, T => work.run(&locked, to, T::times)),
+        (ScatterOp::Max, _) => by_number!(name, dtype, T => work.run(&locked, to, T::max_nan)),
+        (ScatterOp::Min, _) => by_number!(name, dtype, T => work.run(&locked, to, T::min_nan)),
     }
     out.finish()
 }
