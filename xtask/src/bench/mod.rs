@@ -102,7 +102,7 @@ fn compare(chosen: &[&'static Workload], threads: usize, rounds: usize) -> Resul
         Command::new(python)
             .arg(root.join("xtask/src/bench/workloads.py"))
             .arg(threads.to_string())
-            .arg(root.join("data/digits.csv.gz")),
+            .arg(root.join("data/assets/digits.csv.gz")),
     )?;
     println!("Kiln {} and PyTorch {}, {threads} threads each\n", kiln.version, torch.version);
     println!("{:<22} {:>12} {:>12} {:>7}  spread of the ratio", "", "Kiln", "PyTorch", "ratio");
