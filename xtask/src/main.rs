@@ -30,8 +30,10 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Test(test::Args),
+    /// Checks dependencies between crates, where unsafe stands, sizes of files, paths in documents.
     Tidy,
     Bench(bench::Args),
+    /// Shows what this machine has and, for what is missing, what to install.
     Doctor,
     Docs(docs::Args),
 }
