@@ -7,7 +7,7 @@ use kiln_tensor_core::{
     ReduceOp, ScanOp, ScatterOp, Shape, Tensor, raise,
 };
 
-use crate::kernels::{index, naive, nonzero, pool, sort};
+use crate::kernels::{index, matmul, naive, nonzero, pool, sort};
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
 
@@ -104,8 +104,8 @@ impl Backend for Cpu {
         sort::topk(x, k, dim, largest)
     }
 
-    fn matmul(_a: &Tensor<Self>, _b: &Tensor<Self>) -> Tensor<Self> {
-        missing("matmul")
+    fn matmul(a: &Tensor<Self>, b: &Tensor<Self>) -> Tensor<Self> {
+        matmul::matmul(a, b)
     }
 
     fn conv(_x: &Tensor<Self>, _weight: &Tensor<Self>, _spec: &ConvSpec) -> Tensor<Self> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod dispatch;
 pub(crate) mod index;
+pub(crate) mod matmul;
 pub(crate) mod naive;
 pub(crate) mod nonzero;
 pub(crate) mod pool;
