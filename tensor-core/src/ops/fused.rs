@@ -2,8 +2,9 @@
 
 use parking_lot::Mutex;
 
-use super::pointwise::{broadcast, only};
-use crate::{Backend, DType, Expr, Kernel, ReduceOp, Shape, Tensor, Val};
+use super::pointwise::only;
+use crate::expr::Builder;
+use crate::{Backend, DType, Error, Expr, Kernel, ReduceOp, Scalar, Shape, Tensor, Val, raise};
 
 /// An elementwise function of `N` tensors, written as a closure over scalars. It runs as one pass on
 /// every backend and is differentiable to any order.
@@ -30,13 +31,7 @@ impl<const N: usize, F: for<'b> Fn([Val<'b>; N]) -> Val<'b>> Fused<N, F> {
 
     /// The program on tensors of these dtypes.
     pub fn program(&self, dtypes: [DType; N]) -> Expr {
-        let mut programs = self.programs.lock();
-        if let Some((_, expr)) = programs.iter().find(|(known, _)| *known == dtypes) {
-            return expr.clone();
-        }
-        let expr = Expr::new(self.name, dtypes, &self.f);
-        programs.push((dtypes, expr.clone()));
-        expr
+        cached(&self.programs, dtypes, || Expr::new(self.name, dtypes, &self.f))
     }
 
     /// Runs the function on tensors that broadcast together.
@@ -45,9 +40,8 @@ impl<const N: usize, F: for<'b> Fn([Val<'b>; N]) -> Val<'b>> Fused<N, F> {
     /// If the shapes do not broadcast or the devices differ.
     #[track_caller]
     pub fn call<B: Backend>(&self, inputs: [&Tensor<B>; N]) -> Tensor<B> {
-        let shape = self.shape(&inputs);
         let expr = self.program(inputs.map(Tensor::dtype));
-        only(B::map(Kernel::new(&expr), &inputs, &shape, inputs[0].device()))
+        run(self.name, Kernel::new(&expr), &inputs)
     }
 
     /// Runs the function and combines its results along `dims` (sorted, kept with size 1), without
@@ -62,23 +56,128 @@ impl<const N: usize, F: for<'b> Fn([Val<'b>; N]) -> Val<'b>> Fused<N, F> {
         inputs: [&Tensor<B>; N],
         dims: &[usize],
     ) -> Tensor<B> {
-        let shape = self.shape(&inputs);
         let expr = self.program(inputs.map(Tensor::dtype));
-        B::reduce(op, Kernel::new(&expr), &inputs, &shape, dims)
+        run_reduce(self.name, op, Kernel::new(&expr), &inputs, dims)
+    }
+}
+
+/// Like [`Fused`], with `P` numbers that may change from call to call without making a new kernel.
+///
+/// ```
+/// use kiln_tensor_core::{DType, FusedWith};
+/// let scale = FusedWith::new("scale", |[x], [by]| x * by);
+/// assert_eq!(scale.program([DType::F32]).params(), [DType::F32]);
+/// ```
+#[derive(Debug)]
+pub struct FusedWith<
+    const N: usize,
+    const P: usize,
+    F = for<'b> fn([Val<'b>; N], [Val<'b>; P]) -> Val<'b>,
+> {
+    name: &'static str,
+    f: F,
+    programs: Mutex<Vec<([DType; N], Expr)>>,
+}
+
+impl<const N: usize, const P: usize, F> FusedWith<N, P, F>
+where
+    F: for<'b> Fn([Val<'b>; N], [Val<'b>; P]) -> Val<'b>,
+{
+    /// Names a function; the name appears in messages, graphs and profiles.
+    pub const fn new(name: &'static str, f: F) -> Self {
+        FusedWith { name, f, programs: Mutex::new(Vec::new()) }
     }
 
-    #[track_caller]
-    fn shape<B: Backend>(&self, inputs: &[&Tensor<B>; N]) -> Shape {
-        let mut shape = inputs[0].shape().clone();
-        for other in &inputs[1..] {
-            inputs[0].same_device(self.name, other);
-            if *other.shape() != shape {
-                shape = match shape.broadcast(other.shape()) {
-                    Some(shape) => shape,
-                    None => broadcast(self.name, inputs[0], other),
-                };
-            }
-        }
-        shape
+    /// The program on tensors of these dtypes; the numbers have the float dtype that those meet in.
+    pub fn program(&self, dtypes: [DType; N]) -> Expr {
+        let number = dtypes.into_iter().reduce(DType::promote).map_or(DType::F32, DType::float);
+        cached(&self.programs, dtypes, || {
+            let builder = Builder::new(&dtypes);
+            let numbers = std::array::from_fn(|_| builder.param(number));
+            let out = (self.f)(std::array::from_fn(|i| builder.input(i)), numbers);
+            let out = (out.id(), out.dtype());
+            builder.finish(self.name, &[out])
+        })
     }
+
+    /// Runs the function on tensors that broadcast together.
+    ///
+    /// # Panics
+    /// If the shapes do not broadcast or the devices differ.
+    #[track_caller]
+    pub fn call<B: Backend>(&self, inputs: [&Tensor<B>; N], numbers: [f64; P]) -> Tensor<B> {
+        let expr = self.program(inputs.map(Tensor::dtype));
+        run(self.name, Kernel::with(&expr, &numbers.map(Scalar::F64)), &inputs)
+    }
+
+    /// Runs the function and combines its results along `dims` (sorted, kept with size 1), without
+    /// storing them in between.
+    ///
+    /// # Panics
+    /// If the shapes do not broadcast or the devices differ.
+    #[track_caller]
+    pub fn reduce<B: Backend>(
+        &self,
+        op: ReduceOp,
+        inputs: [&Tensor<B>; N],
+        numbers: [f64; P],
+        dims: &[usize],
+    ) -> Tensor<B> {
+        let expr = self.program(inputs.map(Tensor::dtype));
+        let numbers = numbers.map(Scalar::F64);
+        run_reduce(self.name, op, Kernel::with(&expr, &numbers), &inputs, dims)
+    }
+}
+
+fn cached<const N: usize>(
+    programs: &Mutex<Vec<([DType; N], Expr)>>,
+    dtypes: [DType; N],
+    build: impl FnOnce() -> Expr,
+) -> Expr {
+    let mut programs = programs.lock();
+    if let Some((_, expr)) = programs.iter().find(|(known, _)| *known == dtypes) {
+        return expr.clone();
+    }
+    let expr = build();
+    programs.push((dtypes, expr.clone()));
+    expr
+}
+
+#[track_caller]
+fn run<B: Backend>(name: &'static str, kernel: Kernel<'_>, inputs: &[&Tensor<B>]) -> Tensor<B> {
+    let shape = shape(name, inputs);
+    only(B::map(kernel, inputs, &shape, inputs[0].device()))
+}
+
+#[track_caller]
+fn run_reduce<B: Backend>(
+    name: &'static str,
+    op: ReduceOp,
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<B>],
+    dims: &[usize],
+) -> Tensor<B> {
+    let shape = shape(name, inputs);
+    B::reduce(op, kernel, inputs, &shape, dims)
+}
+
+/// The shape that all inputs broadcast to.
+#[track_caller]
+fn shape<B: Backend>(name: &'static str, inputs: &[&Tensor<B>]) -> Shape {
+    let mut shape = inputs[0].shape().clone();
+    for other in &inputs[1..] {
+        inputs[0].same_device(name, other);
+        if *other.shape() != shape {
+            shape = shape.broadcast(other.shape()).unwrap_or_else(|| {
+                raise(Error::Shape {
+                    op: name,
+                    shapes: inputs.iter().map(|x| x.shape().clone()).collect(),
+                    why:
+                        "these do not broadcast: sizes, aligned at the last dim, must be equal or 1"
+                            .into(),
+                })
+            });
+        }
+    }
+    shape
 }

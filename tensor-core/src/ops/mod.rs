@@ -4,6 +4,7 @@ mod convert;
 mod create;
 mod fused;
 mod matmul;
+mod nn;
 mod operand;
 mod pointwise;
 mod reduce;
@@ -11,6 +12,7 @@ mod views;
 
 pub(crate) use convert::cast_program;
 pub use create::Options;
-pub use fused::Fused;
+pub use fused::{Fused, FusedWith};
+pub use nn::Reduction;
 pub use operand::{Operand, Term};
 pub use pointwise::{BINARY, Binary, UNARY, Unary};

@@ -1,0 +1,117 @@
+//! Normalisation.
+
+use crate::{Backend, Error, Fused, Shape, Tensor, raise};
+
+impl<B: Backend> Tensor<B> {
+    /// Normalisation over the trailing dimensions `normalized_shape`, then `· weight + bias`, which
+    /// have that shape (Ba, Kiros, Hinton 2016).
+    ///
+    /// # Panics
+    /// If the trailing sizes differ from `normalized_shape`, or dtypes or devices differ.
+    #[track_caller]
+    pub fn layer_norm(
+        &self,
+        normalized_shape: impl Into<Shape>,
+        weight: Option<&Self>,
+        bias: Option<&Self>,
+        eps: f64,
+    ) -> Self {
+        self.floats("layer_norm");
+        self.alike("layer_norm", weight.into_iter().chain(bias));
+        let over = normalized_shape.into();
+        let fits = over.rank() > 0 && self.dims().ends_with(&over);
+        let affine = |x: Option<&Self>| x.is_none_or(|x| *x.shape() == over);
+        if !fits || !affine(weight) || !affine(bias) {
+            let mut shapes = vec![self.shape().clone(), over];
+            shapes.extend(weight.into_iter().chain(bias).map(|x| x.shape().clone()));
+            raise(Error::Shape {
+                op: "layer_norm",
+                shapes,
+                why: "the trailing dims, the weight and the bias must have the normalized shape"
+                    .into(),
+            });
+        }
+        let [y, _, _] = B::layer_norm(self, weight, bias, over.rank(), eps);
+        y
+    }
+
+    /// Normalisation of each channel (dim 1) by the statistics of this batch, then `· weight + bias`
+    /// (Ioffe, Szegedy 2015). Gives the result, and mean and biased variance `[channels]`, through
+    /// which no gradient flows.
+    ///
+    /// # Panics
+    /// If there is no channel dimension or only one value per channel, or sizes, dtypes or devices
+    /// differ.
+    #[track_caller]
+    pub fn batch_norm_train(
+        &self,
+        weight: Option<&Self>,
+        bias: Option<&Self>,
+        eps: f64,
+    ) -> (Self, Self, Self) {
+        self.channels("batch_norm", weight.into_iter().chain(bias));
+        if self.numel() == self.dims()[1] {
+            raise(Error::Shape {
+                op: "batch_norm",
+                shapes: vec![self.shape().clone()],
+                why: "in training more than one value per channel is needed".into(),
+            });
+        }
+        let [y, mean, var] = B::batch_norm(self, weight, bias, eps);
+        (y, mean, var)
+    }
+
+    /// Normalisation of each channel (dim 1) by a given mean and variance (`[channels]`), then
+    /// `· weight + bias`: what batch normalisation does in evaluation.
+    ///
+    /// # Panics
+    /// If there is no channel dimension, or sizes, dtypes or devices differ.
+    #[track_caller]
+    pub fn batch_norm_eval(
+        &self,
+        mean: &Self,
+        var: &Self,
+        weight: Option<&Self>,
+        bias: Option<&Self>,
+        eps: f64,
+    ) -> Self {
+        static SCALE: Fused<4> =
+            Fused::new("batch_norm", |[x, mean, scale, shift]| (x - mean) * scale + shift);
+        static PLAIN: Fused<3> = Fused::new("batch_norm", |[x, mean, scale]| (x - mean) * scale);
+        let given = [Some(mean), Some(var), weight, bias];
+        self.channels("batch_norm", given.into_iter().flatten());
+        let rstd = (var + eps).rsqrt();
+        let scale = match weight {
+            Some(weight) => rstd * weight,
+            None => rstd,
+        };
+        let [mean, scale] = [mean, &scale].map(|x| x.per_channel(self.rank()));
+        match bias {
+            Some(bias) => SCALE.call([self, &mean, &scale, &bias.per_channel(self.rank())]),
+            None => PLAIN.call([self, &mean, &scale]),
+        }
+    }
+
+    /// `[channels]` as `[channels, 1, …]`, to broadcast over `[n, channels, …]` of the given rank.
+    pub(crate) fn per_channel(&self, rank: usize) -> Self {
+        let mut shape = Shape::from([self.numel()]);
+        (2..rank).for_each(|_| shape.push(1));
+        self.reshape_to(&shape)
+    }
+
+    /// Requires floats with a channel dimension, and operands of one value per channel.
+    #[track_caller]
+    fn channels<'a>(&'a self, op: &'static str, others: impl Iterator<Item = &'a Self> + Clone) {
+        self.floats(op);
+        self.alike(op, others.clone());
+        let fits = |x: &Self| *x.shape() == [self.dims()[1]];
+        if self.rank() < 2 || !others.clone().all(fits) {
+            let shapes = std::iter::once(self).chain(others).map(|x| x.shape().clone());
+            raise(Error::Shape {
+                op,
+                shapes: shapes.collect(),
+                why: "x [n, channels, …] and one value per channel are wanted".into(),
+            });
+        }
+    }
+}

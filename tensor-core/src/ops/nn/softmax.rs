@@ -1,0 +1,59 @@
+//! Softmax and its logarithm.
+
+use crate::{Backend, DType, Error, Tensor, raise};
+
+impl<B: Backend> Tensor<B> {
+    /// `exp(x) / Σ exp(x)` along `dim`, without overflow.
+    ///
+    /// # Panics
+    /// If there is no such dimension or the elements are not floats.
+    #[track_caller]
+    pub fn softmax(&self, dim: isize) -> Self {
+        self.floats("softmax");
+        if self.rank() == 0 {
+            return self.unsqueeze(0).softmax(dim).squeeze(0);
+        }
+        B::softmax(self, self.dim("softmax", dim))
+    }
+
+    /// `x − ln Σ exp(x)` along `dim`, without overflow.
+    ///
+    /// # Panics
+    /// If there is no such dimension or the elements are not floats.
+    #[track_caller]
+    pub fn log_softmax(&self, dim: isize) -> Self {
+        self.floats("log_softmax");
+        if self.rank() == 0 {
+            return self.unsqueeze(0).log_softmax(dim).squeeze(0);
+        }
+        B::log_softmax(self, self.dim("log_softmax", dim))
+    }
+
+    /// Requires a float dtype.
+    #[track_caller]
+    pub(crate) fn floats(&self, op: &'static str) -> DType {
+        if !self.dtype().is_float() {
+            raise(Error::DType {
+                op,
+                dtypes: vec![self.dtype()],
+                why: "floats are wanted; convert with `to_dtype`".into(),
+            });
+        }
+        self.dtype()
+    }
+
+    /// Requires that all operands have this tensor's dtype and device.
+    #[track_caller]
+    pub(crate) fn alike<'a>(&self, op: &'static str, others: impl IntoIterator<Item = &'a Self>) {
+        for other in others {
+            self.same_device(op, other);
+            if other.dtype() != self.dtype() {
+                raise(Error::DType {
+                    op,
+                    dtypes: vec![self.dtype(), other.dtype()],
+                    why: "all operands must have one dtype; convert one with `to_dtype`".into(),
+                });
+            }
+        }
+    }
+}
