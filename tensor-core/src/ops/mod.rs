@@ -3,10 +3,12 @@
 mod convert;
 mod create;
 mod fused;
+mod linear;
 mod matmul;
 mod nn;
 mod operand;
 mod pointwise;
+mod random;
 mod reduce;
 mod views;
 

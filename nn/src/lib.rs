@@ -1,0 +1,30 @@
+//! Modules as PyTorch has them: parameters, layers, losses, initialisation, hooks, state dicts.
+//!
+//! A module is a struct with `#[derive(Module)]`; what it computes is its [`Forward`]. Everything that
+//! one asks of a module — its parameters, its state dict, moving it to a device — is in [`ModuleExt`],
+//! written once over the visitor that the derive generates. Formulas are tensor ops; there is no
+//! kernel here, and no concrete backend.
+#![forbid(unsafe_code)]
+
+extern crate self as kiln_nn;
+
+mod backward_hook;
+mod field;
+mod hooks;
+pub mod init;
+mod layers;
+mod module;
+mod module_ext;
+mod param;
+mod print;
+mod safetensors;
+mod state_dict;
+
+pub use field::{Field, HasBackend};
+pub use hooks::{HookHandle, HookResult, Hooks};
+pub use kiln_nn_derive::Module;
+pub use layers::*;
+pub use module::{Forward, Module, Visitor};
+pub use module_ext::ModuleExt;
+pub use param::{Buffer, Param};
+pub use state_dict::{IncompatibleKeys, StateDict};

@@ -1,0 +1,13 @@
+use kiln_nn::Module;
+
+#[derive(Module)]
+struct Net {
+    width: usize,
+}
+
+#[derive(Module)]
+enum Choice {
+    A,
+}
+
+fn main() {}
