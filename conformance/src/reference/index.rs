@@ -2,7 +2,8 @@
 
 use kiln_tensor_core::{Error, Scalar, ScatterOp, Shape, raise};
 
-use super::{Array, indices, reduce};
+use super::{Array, reduce};
+use crate::host::indices;
 
 /// `index` with the number that `value` holds at `dim`.
 fn aimed(

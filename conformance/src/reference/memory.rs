@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use kiln_tensor_core::{DType, Element, Layout, MemoryStats, Scalar, Shape, Tensor};
+use kiln_tensor_core::{DType, Layout, MemoryStats, Scalar, Shape, Tensor};
 use parking_lot::RwLock;
 
 use super::{Ref, Reference, ReferenceDevice};
+use crate::host::{indices, rounded};
 
 /// A handle to shared elements, each as its dtype would hold it.
 #[derive(Clone, Debug)]
@@ -65,15 +66,6 @@ impl ReferenceStorage {
 fn place(layout: &Layout, index: &[usize]) -> usize {
     let steps = index.iter().zip(layout.strides()).map(|(&i, &stride)| i as isize * stride);
     (layout.offset() as isize + steps.sum::<isize>()) as usize
-}
-
-/// Every index of a shape, in row-major order.
-pub(crate) fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
-    let mut all = vec![vec![]];
-    for &size in shape {
-        all = all.iter().flat_map(|head| (0..size).map(|i| [&head[..], &[i]].concat())).collect();
-    }
-    all
 }
 
 /// Row-major values: what the formulas work on.
@@ -135,45 +127,4 @@ impl Array {
         let storage = ReferenceStorage(Arc::new(memory));
         Tensor::from_parts(storage, Reference::layout(&self.shape), dtype, ReferenceDevice)
     }
-}
-
-macro_rules! by_dtype {
-    ($dtype:expr, $f:ident($($arg:expr),*)) => {
-        match $dtype {
-            DType::F64 => $f::<f64>($($arg),*),
-            DType::F32 => $f::<f32>($($arg),*),
-            DType::F16 => $f::<half::f16>($($arg),*),
-            DType::BF16 => $f::<half::bf16>($($arg),*),
-            DType::I64 => $f::<i64>($($arg),*),
-            DType::I32 => $f::<i32>($($arg),*),
-            DType::I16 => $f::<i16>($($arg),*),
-            DType::I8 => $f::<i8>($($arg),*),
-            DType::U8 => $f::<u8>($($arg),*),
-            DType::Bool => $f::<bool>($($arg),*),
-        }
-    };
-}
-
-/// The value as an element of `dtype` holds it.
-pub(crate) fn rounded(value: Scalar, dtype: DType) -> Scalar {
-    fn through<T: Element>(value: Scalar) -> Scalar {
-        T::from_scalar(value).to_scalar()
-    }
-    by_dtype!(dtype, through(value))
-}
-
-/// Scalars from native-endian bytes.
-pub(crate) fn decode(bytes: &[u8], dtype: DType) -> Vec<Scalar> {
-    fn scalars<T: Element>(bytes: &[u8]) -> Vec<Scalar> {
-        T::from_bytes(bytes).into_iter().map(T::to_scalar).collect()
-    }
-    by_dtype!(dtype, scalars(bytes))
-}
-
-/// Scalars as native-endian bytes of `dtype`.
-pub(crate) fn encode(values: &[Scalar], dtype: DType) -> Vec<u8> {
-    fn bytes<T: Element>(values: &[Scalar]) -> Vec<u8> {
-        values.iter().flat_map(|&v| bytemuck::bytes_of(&T::from_scalar(v)).to_vec()).collect()
-    }
-    by_dtype!(dtype, bytes(values))
 }

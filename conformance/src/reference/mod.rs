@@ -16,8 +16,9 @@ use kiln_tensor_core::{
     Scalar, ScanOp, ScatterOp, Shape, Tensor,
 };
 
+use crate::host::{decode, encode, indices};
+use memory::Array;
 pub use memory::ReferenceStorage;
-pub(crate) use memory::{Array, decode, encode, indices};
 
 /// The backend that others are compared with.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use kiln_tensor_core::Scalar;
 
-use super::{Array, indices};
+use super::Array;
+use crate::host::indices;
 
 fn compare(a: Scalar, b: Scalar) -> Ordering {
     match (a, b) {

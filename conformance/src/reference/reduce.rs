@@ -2,8 +2,9 @@
 
 use kiln_tensor_core::{ReduceOp, Scalar, ScanOp};
 
+use super::Array;
 use super::order::above;
-use super::{Array, indices};
+use crate::host::indices;
 
 /// Floats in `f64`, integers wrapping, bools: or.
 pub(super) fn add(a: Scalar, b: Scalar) -> Scalar {

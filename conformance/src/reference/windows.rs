@@ -2,8 +2,9 @@
 
 use kiln_tensor_core::{ConvSpec, PoolSpec, Scalar, Shape};
 
+use super::Array;
 use super::order::above;
-use super::{Array, indices};
+use crate::host::indices;
 
 /// Calls `meet(x index, weight index, y index)` for every product of a cross-correlation.
 pub(super) fn conv(

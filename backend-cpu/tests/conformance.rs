@@ -1,0 +1,5 @@
+//! The CPU backend against the table of ops.
+
+use kiln_backend_cpu::Cpu;
+
+kiln_conformance::suite!(Cpu, Cpu::device(), skips: &[], cases: 13_560);

@@ -1,0 +1,89 @@
+//! Elementwise ops of two tensors, which broadcast and are promoted, each against its formula.
+
+use kiln_tensor_core::DType;
+
+use super::{Kink, Oracle, make_rows};
+use crate::agree::Tolerance;
+use crate::layouts::NUMBERS;
+use crate::strategies::{Fill, Gen, NORMAL, Purpose, Sample};
+
+const EXACT: Tolerance = Tolerance::EXACT;
+const ROUNDED: Tolerance =
+    Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
+const LIBRARY: Tolerance =
+    Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
+const ALL: &[DType] = &DType::ALL;
+
+const ANY: Fill = NORMAL.special();
+const NONZERO: Fill = Fill::within(0.4, 2.0).special().divisor();
+const BASE: Fill = Fill::within(0.5, 2.0).special();
+const EXPONENT: Fill = Fill::within(0.0, 3.0);
+/// Values that keep apart from [`OTHERS`].
+const SOME: Fill = Fill { spacing: 0.5, ..ANY };
+const OTHERS: Fill = Fill { offset: 0.8, ..SOME };
+/// A dividend and a divisor whose quotient is no integer.
+const DIVIDEND: Fill = Fill::within(-2.7, 2.7)
+    .special()
+    .kinks(&[-2.0, -1.0, 0.0, 1.0, 2.0, -2.05, 2.05, -1.95, 1.95, -1.05, 1.05, -0.95, 0.95]);
+const DIVISOR: Fill = Fill::within(0.99, 1.01).special().divisor();
+
+/// Two operands that broadcast together. Results are compared in mixed dtypes too.
+fn pair(g: &mut Gen, dtypes: &[DType], left: Fill, right: Fill) -> Sample {
+    let (_, shapes) = g.broadcast(2, 0..=4);
+    let mixed = g.purpose == Purpose::Forward && g.below(3) == 0;
+    let other = if mixed { g.pick(dtypes) } else { g.dtype };
+    Sample::new([g.values(&shapes[0], left), g.values_as(other, &shapes[1], right)])
+}
+
+/// Rows of ops of two tensors: dtypes, what the operands hold, the formula, the tolerance, gradients
+/// at jumps, order.
+macro_rules! binary {
+    (($d:tt) $($name:ident $dtypes:ident $left:ident $right:ident |$a:ident, $b:ident| $formula:expr,
+        $tolerance:ident, [$(($x:literal, $y:literal) => ($dx:literal, $dy:literal)),*] $order:literal;)*) => {
+        make_rows! { ($d) binary "binary"; $($name {
+            dtypes: $dtypes,
+            sample: |g| pair(g, $dtypes, $left, $right),
+            run: |x, _| vec![x[0].$name(&x[1])],
+            oracle: Oracle::Each(|x| { let ($a, $b) = (x[0], x[1]); $formula }),
+            tolerance: $tolerance,
+            kinks: &[$(Kink { inputs: &[&[$x], &[$y]], args: &[], grads: &[&[$dx], &[$dy]] }),*],
+            order: $order,
+        })* }
+    };
+}
+
+fn truth(condition: bool) -> f64 {
+    f64::from(u8::from(condition))
+}
+
+fn floor_mod(a: f64, b: f64) -> f64 {
+    let r = a % b;
+    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+}
+
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+binary! { ($)
+    add NUMBERS ANY ANY |a, b| a + b, ROUNDED, [] 2;
+    sub NUMBERS ANY ANY |a, b| a - b, ROUNDED, [] 2;
+    mul NUMBERS ANY ANY |a, b| a * b, ROUNDED, [] 2;
+    div NUMBERS ANY NONZERO |a, b| a / b, ROUNDED, [] 2;
+    pow NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [(0.0, 2.0) => (0.0, 0.0), (0.0, 0.0) => (0.0, 0.0), (1.0, 0.0) => (0.0, 0.0)] 2;
+    remainder NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
+    fmod NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
+    floor_divide NUMBERS DIVIDEND DIVISOR |a, b| (a / b).floor(), EXACT, [] 2;
+    maximum ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
+    minimum ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
+    atan2 NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;
+    eq ALL ANY ANY |a, b| truth(a == b), EXACT, [] 0;
+    ne ALL ANY ANY |a, b| truth(a != b), EXACT, [] 0;
+    lt ALL ANY ANY |a, b| truth(a < b), EXACT, [] 0;
+    le ALL ANY ANY |a, b| truth(a <= b), EXACT, [] 0;
+    gt ALL ANY ANY |a, b| truth(a > b), EXACT, [] 0;
+    ge ALL ANY ANY |a, b| truth(a >= b), EXACT, [] 0;
+    logical_and ALL ANY ANY |a, b| truth(a != 0.0 && b != 0.0), EXACT, [] 0;
+    logical_or ALL ANY ANY |a, b| truth(a != 0.0 || b != 0.0), EXACT, [] 0;
+    logical_xor ALL ANY ANY |a, b| truth((a != 0.0) != (b != 0.0)), EXACT, [] 0;
+}

@@ -1,0 +1,150 @@
+//! The one table of ops: a row each, primitives and what users call. A row that lacks a part does not
+//! compile.
+//!
+//! | part | meaning |
+//! |---|---|
+//! | `dtypes` | what results are compared in; gradients are checked in `f64` |
+//! | `sample` | draws operands and arguments of one case |
+//! | `run` | the op, on any backend |
+//! | `oracle` | what is right: a formula on scalars, or [`Oracle::Reference`] |
+//! | `tolerance` | how far a result may be from it, and why |
+//! | `kinks` | exact gradients where the derivative jumps |
+//! | `order` | how often it can be differentiated: 2 where it can, 0 where results have no gradient |
+
+use kiln_tensor_core::{Backend, DType, Tensor};
+
+use crate::Reference;
+use crate::agree::Tolerance;
+use crate::strategies::{Gen, Sample};
+
+pub mod binary;
+pub mod pointwise;
+
+/// What a result is compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Oracle {
+    /// The formula of one element, from the operands' elements.
+    Each(fn(&[f64]) -> f64),
+    /// The same op on the reference backend: in `f64` for floats, in the dtype itself for integers.
+    Reference,
+}
+
+/// A point where the derivative jumps, and the gradient of the sum of the first output there.
+#[derive(Clone, Copy, Debug)]
+pub struct Kink {
+    /// One-dimensional operands.
+    pub inputs: &'static [&'static [f64]],
+    /// The op's arguments.
+    pub args: &'static [i64],
+    /// The gradient of each operand.
+    pub grads: &'static [&'static [f64]],
+}
+
+/// One row of the table: its parts, and the op on any backend.
+pub trait Row {
+    /// The parts.
+    const SPEC: Spec;
+    /// The op.
+    fn run<B: Backend>(x: &[Tensor<B>], args: &[i64]) -> Vec<Tensor<B>>;
+}
+
+/// The parts of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The row's family.
+    pub family: &'static str,
+    /// The op's name.
+    pub name: &'static str,
+    /// What results are compared in.
+    pub dtypes: &'static [DType],
+    /// Draws one case.
+    pub sample: fn(&mut Gen) -> Sample,
+    /// The op on the reference backend.
+    pub reference: fn(&[Tensor<Reference>], &[i64]) -> Vec<Tensor<Reference>>,
+    /// What is right.
+    pub oracle: Oracle,
+    /// How far from it a result may be.
+    pub tolerance: Tolerance,
+    /// Exact gradients.
+    pub kinks: &'static [Kink],
+    /// How often the op can be differentiated: 0 or 2.
+    pub order: u8,
+}
+
+/// Makes rows, the list of them, and the macro that makes their tests. `($)` is the dollar sign, which
+/// a macro that writes a macro has to be given.
+macro_rules! make_rows {
+    (($d:tt) $suite:ident $family:literal; $($name:ident {
+        dtypes: $dtypes:expr,
+        sample: |$g:ident| $sample:expr,
+        run: |$x:ident, $args:pat_param| $run:expr,
+        oracle: $oracle:expr,
+        tolerance: $tolerance:expr,
+        kinks: $kinks:expr,
+        order: $order:literal $(,)?
+    })*) => {
+        $(
+            #[doc = concat!("`", stringify!($name), "`")]
+            #[allow(non_camel_case_types, reason = "a row has its op's name")]
+            #[derive(Debug)]
+            pub struct $name {}
+
+            impl $crate::table::Row for $name {
+                const SPEC: $crate::table::Spec = $crate::table::Spec {
+                    family: $family,
+                    name: stringify!($name),
+                    dtypes: $dtypes,
+                    sample: |$g| $sample,
+                    reference: Self::run,
+                    oracle: $oracle,
+                    tolerance: $tolerance,
+                    kinks: $kinks,
+                    order: $order,
+                };
+                fn run<B: kiln_tensor_core::Backend>(
+                    $x: &[kiln_tensor_core::Tensor<B>],
+                    $args: &[i64],
+                ) -> Vec<kiln_tensor_core::Tensor<B>> {
+                    $run
+                }
+            }
+        )*
+
+        /// The rows of this family.
+        pub const ROWS: &[$crate::table::Spec] = &[$(<$name as $crate::table::Row>::SPEC),*];
+
+        /// The tests of this family of rows.
+        #[doc(hidden)]
+        #[macro_export]
+        macro_rules! $suite {
+            ($d backend:ty, $d device:expr, $d skips:expr) => {$(
+                mod $name {
+                    #[allow(unused_imports, reason = "the backend may be named by its full path")]
+                    use super::*;
+                    type Row = $crate::table::$suite::$name;
+
+                    #[test]
+                    fn forward() {
+                        $crate::suite::forward::<Row, $d backend>(&$d device, $d skips);
+                    }
+
+                    #[test]
+                    fn gradcheck() {
+                        $crate::suite::gradcheck::<Row, $d backend>(&$d device, $d skips);
+                    }
+
+                    #[test]
+                    fn gradgradcheck() {
+                        $crate::suite::gradgradcheck::<Row, $d backend>(&$d device, $d skips);
+                    }
+                }
+            )*};
+        }
+    };
+}
+pub(crate) use make_rows;
+
+/// Every row.
+pub fn rows() -> impl Iterator<Item = &'static Spec> {
+    [pointwise::ROWS, binary::ROWS].into_iter().flatten()
+}

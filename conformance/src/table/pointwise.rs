@@ -1,0 +1,113 @@
+//! Elementwise ops, each against its formula.
+
+use kiln_tensor_core::DType;
+
+use super::{Kink, Oracle, make_rows};
+use crate::agree::Tolerance;
+use crate::layouts::{FLOATS, NUMBERS};
+use crate::strategies::{Fill, Sample};
+
+const EXACT: Tolerance = Tolerance::EXACT;
+const ROUNDED: Tolerance =
+    Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
+const LIBRARY: Tolerance =
+    Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
+const CIRCLE: Tolerance =
+    Tolerance::new(4.0, 1.0, "near its zeros a circular function has the error of its reduction");
+const OVERFLOWS: Tolerance =
+    Tolerance::new(6.0, 1e-30, "composed of an exponential, which overflows in f32 far below 0");
+const CANCELS: Tolerance =
+    Tolerance::new(4.0, 8.0, "a difference of numbers near 1, times |x|, cancels below 0");
+
+const INTEGERS: &[f64] = &[-2.0, -1.0, 0.0, 1.0, 2.0];
+const HALVES: &[f64] = &[-1.5, -0.5, 0.5, 1.5];
+const ZERO: &[f64] = &[0.0];
+const SMOOTH: &[f64] = &[];
+const ALL: &[DType] = &DType::ALL;
+
+/// The gradient of an op of one tensor at the points where it jumps.
+macro_rules! at {
+    ($($x:literal => $grad:literal),*) => {
+        &[$(Kink { inputs: &[&[$x]], args: &[], grads: &[&[$grad]] }),*]
+    };
+}
+
+/// Rows of ops of one tensor: dtypes, where it is differentiated, how far from jumps, the formula, the
+/// tolerance, gradients at jumps, order.
+macro_rules! unary {
+    (($d:tt) $($name:ident $dtypes:ident $low:literal..$high:literal $away:ident |$v:ident| $formula:expr,
+        $tolerance:ident, [$($x:literal => $grad:literal),*] $order:literal;)*) => {
+        make_rows! { ($d) pointwise "pointwise"; $($name {
+            dtypes: $dtypes,
+            sample: |g| {
+                let shape = g.shape(0..=4);
+                let fill = Fill::within($low, $high).special().kinks($away);
+                Sample::new([g.values(&shape, fill)])
+            },
+            run: |x, _| vec![x[0].$name()],
+            oracle: Oracle::Each(|x| { let $v = x[0]; $formula }),
+            tolerance: $tolerance,
+            kinks: at![$($x => $grad),*],
+            order: $order,
+        })* }
+    };
+}
+
+fn truth(condition: bool) -> f64 {
+    f64::from(u8::from(condition))
+}
+
+fn sign(x: f64) -> f64 {
+    if x == 0.0 || x.is_nan() { x } else { x.signum() }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+unary! { ($)
+    neg NUMBERS -2.0..2.0 SMOOTH |x| -x, EXACT, [] 2;
+    abs NUMBERS -2.0..2.0 ZERO |x| x.abs(), EXACT, [0.0 => 0.0] 2;
+    sign NUMBERS -2.0..2.0 ZERO |x| sign(x), EXACT, [0.0 => 0.0] 2;
+    square NUMBERS -2.0..2.0 SMOOTH |x| x * x, ROUNDED, [] 2;
+    sqrt NUMBERS 0.2..3.0 SMOOTH |x| x.sqrt(), ROUNDED, [] 2;
+    rsqrt NUMBERS 0.2..3.0 SMOOTH |x| 1.0 / x.sqrt(), LIBRARY, [] 2;
+    reciprocal NUMBERS 0.3..3.0 SMOOTH |x| 1.0 / x, ROUNDED, [] 2;
+    exp NUMBERS -2.0..2.0 SMOOTH |x| x.exp(), LIBRARY, [] 2;
+    expm1 NUMBERS -2.0..2.0 SMOOTH |x| x.exp_m1(), LIBRARY, [] 2;
+    log NUMBERS 0.3..3.0 SMOOTH |x| x.ln(), LIBRARY, [] 2;
+    log2 NUMBERS 0.3..3.0 SMOOTH |x| x.log2(), LIBRARY, [] 2;
+    log10 NUMBERS 0.3..3.0 SMOOTH |x| x.log10(), LIBRARY, [] 2;
+    log1p NUMBERS -0.7..3.0 SMOOTH |x| x.ln_1p(), LIBRARY, [] 2;
+    sin NUMBERS -2.0..2.0 SMOOTH |x| x.sin(), CIRCLE, [] 2;
+    cos NUMBERS -2.0..2.0 SMOOTH |x| x.cos(), CIRCLE, [] 2;
+    tan NUMBERS -1.2..1.2 SMOOTH |x| x.tan(), CIRCLE, [] 2;
+    asin NUMBERS -0.8..0.8 SMOOTH |x| x.asin(), LIBRARY, [] 2;
+    acos NUMBERS -0.8..0.8 SMOOTH |x| x.acos(), LIBRARY, [] 2;
+    atan NUMBERS -2.0..2.0 SMOOTH |x| x.atan(), LIBRARY, [] 2;
+    sinh NUMBERS -2.0..2.0 SMOOTH |x| x.sinh(), LIBRARY, [] 2;
+    cosh NUMBERS -2.0..2.0 SMOOTH |x| x.cosh(), LIBRARY, [] 2;
+    tanh NUMBERS -2.0..2.0 SMOOTH |x| x.tanh(), LIBRARY, [] 2;
+    asinh NUMBERS -2.0..2.0 SMOOTH |x| libm::asinh(x), LIBRARY, [] 2;
+    acosh NUMBERS 1.2..3.0 SMOOTH |x| libm::acosh(x), LIBRARY, [] 2;
+    atanh NUMBERS -0.8..0.8 SMOOTH |x| libm::atanh(x), LIBRARY, [] 2;
+    erf NUMBERS -2.0..2.0 SMOOTH |x| libm::erf(x), LIBRARY, [] 2;
+    floor NUMBERS -2.0..2.0 INTEGERS |x| x.floor(), EXACT, [1.0 => 0.0] 2;
+    ceil NUMBERS -2.0..2.0 INTEGERS |x| x.ceil(), EXACT, [1.0 => 0.0] 2;
+    round NUMBERS -2.0..2.0 HALVES |x| x.round_ties_even(), EXACT, [0.5 => 0.0] 2;
+    trunc NUMBERS -2.0..2.0 INTEGERS |x| x.trunc(), EXACT, [1.0 => 0.0] 2;
+    relu NUMBERS -2.0..2.0 ZERO |x| if x <= 0.0 { 0.0 } else { x }, EXACT, [0.0 => 0.0, -0.0 => 0.0] 2;
+    sigmoid NUMBERS -2.0..2.0 SMOOTH |x| sigmoid(x), OVERFLOWS, [] 2;
+    silu FLOATS -2.0..2.0 SMOOTH |x| x * sigmoid(x), OVERFLOWS, [] 2;
+    gelu FLOATS -2.0..2.0 SMOOTH |x| x * 0.5 * (1.0 + libm::erf(x / 2f64.sqrt())), CANCELS, [] 2;
+    mish FLOATS -2.0..2.0 SMOOTH |x| x * softplus(x).tanh(), OVERFLOWS, [] 2;
+    softsign FLOATS -2.0..2.0 ZERO |x| x / (1.0 + x.abs()), LIBRARY, [0.0 => 1.0] 2;
+    log_sigmoid FLOATS -2.0..2.0 ZERO |x| if x < 0.0 { x - x.exp().ln_1p() } else { -(-x).exp().ln_1p() }, OVERFLOWS, [0.0 => 0.5] 2;
+    logical_not ALL -2.0..2.0 SMOOTH |x| truth(x == 0.0), EXACT, [] 0;
+    isnan ALL -2.0..2.0 SMOOTH |x| truth(x.is_nan()), EXACT, [] 0;
+    isinf ALL -2.0..2.0 SMOOTH |x| truth(x.is_infinite()), EXACT, [] 0;
+}

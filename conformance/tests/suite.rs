@@ -1,0 +1,5 @@
+//! The reference backend against the table of ops: against formulas, and in every form and dtype.
+
+use kiln_conformance::{Reference, ReferenceDevice};
+
+kiln_conformance::suite!(Reference, ReferenceDevice, skips: &[], cases: 13_560);
