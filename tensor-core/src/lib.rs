@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod compose;
+mod display;
 mod dtype;
 mod error;
 pub mod expr;
@@ -20,6 +21,7 @@ mod spec;
 mod tensor;
 
 pub use backend::{Backend, Device, MemoryStats, Outputs, ReduceOp, ScanOp, ScatterOp};
+pub use display::{PrintOptions, print_options, set_print_options};
 pub use dtype::{Category, DType, Element, Scalar};
 pub use error::{Error, Result, catch, raise};
 pub use expr::{Expr, Gradient, Kernel, Val};

@@ -77,15 +77,32 @@ impl<B: Backend> Tensor<B> {
         T::from_bytes(&B::download(self))
     }
 
+    /// The elements in row-major order, whatever their dtype.
+    pub fn to_scalars(&self) -> Vec<Scalar> {
+        fn all<T: Element>(bytes: &[u8]) -> Vec<Scalar> {
+            T::from_bytes(bytes).into_iter().map(T::to_scalar).collect()
+        }
+        let bytes = B::download(self);
+        match self.dtype() {
+            DType::F64 => all::<f64>(&bytes),
+            DType::F32 => all::<f32>(&bytes),
+            DType::F16 => all::<half::f16>(&bytes),
+            DType::BF16 => all::<half::bf16>(&bytes),
+            DType::I64 => all::<i64>(&bytes),
+            DType::I32 => all::<i32>(&bytes),
+            DType::I16 => all::<i16>(&bytes),
+            DType::I8 => all::<i8>(&bytes),
+            DType::U8 => all::<u8>(&bytes),
+            DType::Bool => all::<bool>(&bytes),
+        }
+    }
+
     /// The only element, as a number.
     ///
     /// # Panics
     /// If there is not exactly one.
     #[track_caller]
     pub fn to_scalar(&self) -> Scalar {
-        fn first<T: Element, B: Backend>(x: &Tensor<B>) -> Scalar {
-            T::from_bytes(&B::download(x))[0].to_scalar()
-        }
         if self.numel() != 1 {
             raise(Error::Shape {
                 op: "item",
@@ -93,18 +110,7 @@ impl<B: Backend> Tensor<B> {
                 why: "only a tensor of one element is a number; reduce or index it first".into(),
             });
         }
-        match self.dtype() {
-            DType::F64 => first::<f64, B>(self),
-            DType::F32 => first::<f32, B>(self),
-            DType::F16 => first::<half::f16, B>(self),
-            DType::BF16 => first::<half::bf16, B>(self),
-            DType::I64 => first::<i64, B>(self),
-            DType::I32 => first::<i32, B>(self),
-            DType::I16 => first::<i16, B>(self),
-            DType::I8 => first::<i8, B>(self),
-            DType::U8 => first::<u8, B>(self),
-            DType::Bool => first::<bool, B>(self),
-        }
+        self.to_scalars()[0]
     }
 
     /// The only element, as `f64`.
