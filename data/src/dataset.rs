@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kiln_tensor_core::{Error, Result, raise};
 
-use crate::{Rng, SplitSizes, split};
+use crate::collate::Collate;
+use crate::{Rng, SplitSizes, Transform, Transformed, split};
 
 /// Items by position. Reading an item may fail (a file may be damaged); what is asked for exists.
 ///
@@ -36,6 +37,28 @@ pub trait Dataset: Send + Sync {
     /// If it cannot be read.
     fn get(&self, index: usize) -> Result<Self::Item>;
 
+    /// The item at `index` as epoch `epoch` sees it: datasets that augment give another one each time.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn get_in_epoch(&self, index: usize, epoch: u64) -> Result<Self::Item> {
+        let _ = epoch;
+        self.get(index)
+    }
+
+    /// The items at `indices` as one batch. Datasets that have a faster way than item by item give
+    /// the same batch by it.
+    ///
+    /// # Errors
+    /// If an item cannot be read.
+    fn batch(&self, indices: &[usize], epoch: u64) -> Result<<Self::Item as Collate>::Batch>
+    where
+        Self::Item: Collate,
+    {
+        let items = indices.iter().map(|&i| self.get_in_epoch(i, epoch));
+        Ok(Collate::collate(items.collect::<Result<Vec<_>>>()?))
+    }
+
     /// Whether there are no items.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -47,6 +70,16 @@ pub trait Dataset: Send + Sync {
         Self: Sized,
     {
         Map { dataset: self, f }
+    }
+
+    /// Every item's image changed by `transform`, with random numbers that depend on seed, epoch and
+    /// position alone.
+    fn transform<T, L>(self, transform: T) -> Transformed<Self, T>
+    where
+        Self: Sized + Dataset<Item = (T::Input, L)>,
+        T: Transform,
+    {
+        Transformed::new(self, transform)
     }
 
     /// The items at `indices`, in that order.
@@ -135,7 +168,11 @@ impl<D: Dataset, T, F: Fn(D::Item) -> T + Send + Sync> Dataset for Map<D, F> {
     }
 
     fn get(&self, index: usize) -> Result<T> {
-        self.dataset.get(index).map(&self.f)
+        self.get_in_epoch(index, 0)
+    }
+
+    fn get_in_epoch(&self, index: usize, epoch: u64) -> Result<T> {
+        self.dataset.get_in_epoch(index, epoch).map(&self.f)
     }
 }
 
@@ -179,6 +216,18 @@ impl<D: Dataset> Dataset for Subset<D> {
     fn get(&self, index: usize) -> Result<D::Item> {
         self.dataset.get(self.indices[index])
     }
+
+    fn get_in_epoch(&self, index: usize, epoch: u64) -> Result<D::Item> {
+        self.dataset.get_in_epoch(self.indices[index], epoch)
+    }
+
+    fn batch(&self, indices: &[usize], epoch: u64) -> Result<<D::Item as Collate>::Batch>
+    where
+        D::Item: Collate,
+    {
+        let indices: Vec<usize> = indices.iter().map(|&i| self.indices[i]).collect();
+        self.dataset.batch(&indices, epoch)
+    }
 }
 
 /// See [`Dataset::concat`].
@@ -196,9 +245,13 @@ impl<A: Dataset, B: Dataset<Item = A::Item>> Dataset for Concat<A, B> {
     }
 
     fn get(&self, index: usize) -> Result<A::Item> {
+        self.get_in_epoch(index, 0)
+    }
+
+    fn get_in_epoch(&self, index: usize, epoch: u64) -> Result<A::Item> {
         match index.checked_sub(self.first.len()) {
-            None => self.first.get(index),
-            Some(index) => self.second.get(index),
+            None => self.first.get_in_epoch(index, epoch),
+            Some(index) => self.second.get_in_epoch(index, epoch),
         }
     }
 }
@@ -212,5 +265,16 @@ impl<D: Dataset> Dataset for Arc<D> {
 
     fn get(&self, index: usize) -> Result<D::Item> {
         (**self).get(index)
+    }
+
+    fn get_in_epoch(&self, index: usize, epoch: u64) -> Result<D::Item> {
+        (**self).get_in_epoch(index, epoch)
+    }
+
+    fn batch(&self, indices: &[usize], epoch: u64) -> Result<<D::Item as Collate>::Batch>
+    where
+        D::Item: Collate,
+    {
+        (**self).batch(indices, epoch)
     }
 }

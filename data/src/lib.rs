@@ -5,21 +5,37 @@
 //! file and the reason. Nothing read from outside can panic or allocate more than it is long.
 #![forbid(unsafe_code)]
 
+mod collate;
 mod dataset;
+mod epoch;
 mod fs;
 mod image;
 mod image_dataset;
+mod loader;
 pub mod metrics;
 mod readers;
 mod rng;
+mod sampler;
 mod sets;
 mod split;
+mod tensors;
+pub mod transforms;
+mod workers;
 
+pub use collate::Collate;
 pub use dataset::{Concat, Dataset, Map, Subset};
+pub use epoch::{Epoch, Position, TryEpoch};
 pub use fs::write_atomic;
 pub use image::Image;
 pub use image_dataset::ImageDataset;
+pub use loader::DataLoader;
 pub use readers::{Column, CsvReader, IdxArray, ImageFolder, Table, read_idx, read_idx_images};
 pub use rng::Rng;
+pub use sampler::{
+    BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
+    WeightedRandomSampler,
+};
 pub use sets::{FashionMnist, digits, fashion_mnist};
 pub use split::SplitSizes;
+pub use tensors::{Rows, TensorDataset};
+pub use transforms::{Transform, Transformed};
