@@ -2,12 +2,14 @@
 
 mod convert;
 mod create;
+mod einsum;
 mod fused;
 mod linear;
 mod matmul;
 mod nn;
 mod operand;
 mod pointwise;
+mod products;
 mod random;
 mod reduce;
 mod views;
