@@ -8,6 +8,7 @@
 mod adagrad;
 mod adam;
 pub mod algorithm;
+mod clip;
 mod optimizer;
 mod param;
 mod rmsprop;
@@ -16,6 +17,9 @@ mod sgd;
 pub use adagrad::{Adagrad, AdagradOptions};
 pub use adam::{Adam, AdamOptions, AdamW};
 pub use algorithm::Algorithm;
+pub use clip::{
+    clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm, try_clip_grad_norm_,
+};
 pub use optimizer::Optimizer;
 pub use param::{Handle, Member, ParamGroup, Parameter};
 pub use rmsprop::{RMSprop, RMSpropOptions};
