@@ -56,12 +56,8 @@ impl Algorithm for AdagradOptions {
         smallvec![x.param - lr * grad / (sum.sqrt() + eps), sum]
     }
 
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum(&mut self) -> Option<&mut f64> {
-        None
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, None)
     }
 
     fn invalid(&self) -> Option<String> {

@@ -79,12 +79,8 @@ impl<const DECOUPLED: bool> Algorithm for AdamOptions<DECOUPLED> {
         updated
     }
 
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum(&mut self) -> Option<&mut f64> {
-        Some(&mut self.betas.0)
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, Some(&mut self.betas.0))
     }
 
     fn invalid(&self) -> Option<String> {

@@ -43,11 +43,8 @@ pub trait Algorithm:
     /// The update of one element.
     fn update<'b>(flags: Self::Flags, x: &Element<'b>) -> Updated<'b>;
 
-    /// The learning rate, which schedulers change.
-    fn lr(&mut self) -> &mut f64;
-
-    /// The momentum or first beta, which some schedulers change.
-    fn momentum(&mut self) -> Option<&mut f64>;
+    /// What schedulers change: the learning rate, and the momentum or first beta if there is one.
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>);
 
     /// What is wrong with an option by itself, if anything.
     fn invalid(&self) -> Option<String>;

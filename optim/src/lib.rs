@@ -9,10 +9,12 @@ mod adagrad;
 mod adam;
 pub mod algorithm;
 mod clip;
+pub mod lr_scheduler;
 mod optimizer;
 mod param;
 mod rmsprop;
 mod sgd;
+mod state;
 
 pub use adagrad::{Adagrad, AdagradOptions};
 pub use adam::{Adam, AdamOptions, AdamW};
@@ -24,3 +26,4 @@ pub use optimizer::Optimizer;
 pub use param::{Handle, Member, ParamGroup, Parameter};
 pub use rmsprop::{RMSprop, RMSpropOptions};
 pub use sgd::{SGD, SGDOptions};
+pub use state::StateDict;

@@ -94,12 +94,12 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
 
     /// The learning rate of each group.
     pub fn get_lr(&self) -> Vec<f64> {
-        self.groups.iter().map(|group| *group.options.clone().lr()).collect()
+        self.groups.iter().map(|group| *group.options.clone().tuned().0).collect()
     }
 
     /// Sets the learning rate of all groups.
     pub fn set_lr(&mut self, lr: f64) {
-        self.groups.iter_mut().for_each(|group| *group.options.lr() = lr);
+        self.groups.iter_mut().for_each(|group| *group.options.tuned().0 = lr);
     }
 
     /// Drops all gradients.
@@ -110,7 +110,7 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     /// Updates each parameter that has a gradient.
     ///
     /// # Panics
-    /// If a gradient's shape, dtype or device is not its parameter's, or options contradict each other.
+    /// If options contradict each other.
     #[track_caller]
     pub fn step(&mut self) {
         for group in &mut self.groups {
@@ -174,18 +174,13 @@ impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
         if let Some(why) = self.options.conflict() {
             refuse::<A>(why);
         }
-        // All checks come before the first write.
-        let ready: Vec<_> = (self.handles.iter().zip(&mut self.states))
-            .filter_map(|(handle, state)| {
-                let param = handle();
-                let grad = gradient::<B, A>(&param)?;
-                Some((param.detach(), grad, state))
-            })
-            .collect();
         let flags = self.options.flags();
         // Parameters that take the same numbers go together; most often that is all of them.
         let mut batches: Vec<(Numbers, DType, B::Device, Vec<Update<B>>)> = Vec::new();
-        for (param, grad, state) in ready {
+        for (handle, state) in self.handles.iter().zip(&mut self.states) {
+            let param = handle();
+            let Some(grad) = gradient(&param) else { continue };
+            let param = param.detach();
             let fresh = state.prepare(A::slots(flags), &param, self.options.initial());
             let numbers = self.options.numbers(state.step, fresh);
             let (dtype, device) = (param.dtype(), param.device().clone());
@@ -220,28 +215,10 @@ impl<B: Backend> Update<B> {
     }
 }
 
-/// The gradient of a parameter, apart from the parameter's memory.
-#[track_caller]
-fn gradient<B: Backend, A: Algorithm>(param: &Tensor<B>) -> Option<Tensor<B>> {
+/// The gradient of a parameter (of its shape and dtype, as `set_grad` has checked), apart from the
+/// parameter's memory.
+fn gradient<B: Backend>(param: &Tensor<B>) -> Option<Tensor<B>> {
     let grad = param.grad()?.detach();
-    if grad.shape() != param.shape() {
-        raise(Error::Shape {
-            op: A::NAME,
-            shapes: vec![param.shape().clone(), grad.shape().clone()],
-            why: "a gradient has another shape than its parameter".into(),
-        });
-    }
-    if grad.dtype() != param.dtype() {
-        raise(Error::DType {
-            op: A::NAME,
-            dtypes: vec![param.dtype(), grad.dtype()],
-            why: "a gradient has another dtype than its parameter".into(),
-        });
-    }
-    if grad.device() != param.device() {
-        let (left, right) = (param.device().to_string(), grad.device().to_string());
-        raise(Error::Device { op: A::NAME, left, right });
-    }
     let apart = !B::shares_storage(param, &grad) || param.layout() == grad.layout();
     Some(if apart { grad } else { grad.copy() })
 }
@@ -250,7 +227,7 @@ impl<B: Backend> State<B> {
     /// Counts the update, makes what is missing and brings the rest to where the parameter is; slots
     /// that the options no longer use are dropped. True if something was made.
     fn prepare(&mut self, names: &[&'static str], param: &Tensor<B>, initial: f64) -> bool {
-        self.step += 1;
+        self.step = self.step.saturating_add(1);
         let mut fresh = false;
         let mut old = std::mem::take(&mut self.slots);
         for &name in names {

@@ -80,12 +80,8 @@ impl Algorithm for RMSpropOptions {
         state
     }
 
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum(&mut self) -> Option<&mut f64> {
-        Some(&mut self.momentum)
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, Some(&mut self.momentum))
     }
 
     fn invalid(&self) -> Option<String> {

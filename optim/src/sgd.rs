@@ -60,12 +60,8 @@ impl Algorithm for SGDOptions {
         smallvec![x.param - step * lr, buf]
     }
 
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn momentum(&mut self) -> Option<&mut f64> {
-        Some(&mut self.momentum)
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, Some(&mut self.momentum))
     }
 
     fn invalid(&self) -> Option<String> {

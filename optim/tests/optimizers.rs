@@ -19,7 +19,7 @@ fn check<A: Algorithm>(row: &Value, params: &[Tensor<B>], mut optimizer: Optimiz
             }
         }
         if t == 4 {
-            optimizer.param_groups_mut().iter_mut().for_each(|g| *g.options_mut().lr() *= 0.5);
+            optimizer.param_groups_mut().iter_mut().for_each(|g| *g.options_mut().tuned().0 *= 0.5);
         }
     }
     let [first, second] = optimizer.param_groups() else { panic!("two groups") };

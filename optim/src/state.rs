@@ -1,0 +1,127 @@
+//! What must be kept of an optimizer to go on exactly where it stopped.
+
+use std::collections::BTreeMap;
+
+use kiln_tensor_core::{Backend, Error, Result, Tensor};
+use serde_json::{Value, json};
+
+use crate::algorithm::Algorithm;
+use crate::optimizer::{Optimizer, beside};
+use crate::param::State;
+
+/// The state of an optimizer in two parts that files can hold: tensors by name (safetensors) and a
+/// JSON value (their metadata).
+///
+/// The tensors are called `state.<parameter>.<name>`, as in `state.0.exp_avg`, with parameters counted
+/// through all groups. The JSON value has `optimizer`, its name; `param_groups`, the options of each
+/// group and the numbers of its `params`; and `steps`, the number of updates of each parameter.
+#[derive(Clone, Debug)]
+pub struct StateDict<B: Backend> {
+    /// The tensors.
+    pub tensors: BTreeMap<String, Tensor<B>>,
+    /// The rest.
+    pub metadata: Value,
+}
+
+impl<B: Backend, A: Algorithm> Optimizer<B, A> {
+    /// The optimizer's state. The tensors are handles to those that the next step writes to, as in
+    /// PyTorch: write them to a file, or `copy` them, before it.
+    pub fn state_dict(&self) -> StateDict<B> {
+        let (mut tensors, mut groups, mut steps) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for group in &self.groups {
+            let Ok(Value::Object(mut entry)) = serde_json::to_value(&group.options) else {
+                unreachable!("options are a struct of numbers and flags")
+            };
+            let first = steps.len();
+            entry.insert("params".into(), (first..first + group.states.len()).collect());
+            entry.extend(group.initial_lr.map(|lr| ("initial_lr".into(), json!(lr))));
+            groups.push(Value::Object(entry));
+            let names = A::slots(group.options.flags());
+            for state in &group.states {
+                for (name, tensor) in state.slots.iter().filter(|(name, _)| names.contains(name)) {
+                    tensors.insert(format!("state.{}.{name}", steps.len()), tensor.clone());
+                }
+                steps.push(state.step);
+            }
+        }
+        let metadata = json!({"optimizer": A::NAME, "param_groups": groups, "steps": steps});
+        StateDict { tensors, metadata }
+    }
+
+    /// Takes over a state, options included. The tensors are copied to where the parameters are.
+    ///
+    /// Load after schedulers have been attached, whose start sets learning rates.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] if the state is not one of this kind of optimizer with as many groups and
+    /// parameters of the same shapes. Nothing has been changed then.
+    pub fn load_state_dict(&mut self, state: &StateDict<B>) -> Result<()> {
+        let meta = &state.metadata;
+        if meta["optimizer"] != A::NAME {
+            let found = &meta["optimizer"];
+            return Err(wrong(format!("the state is of optimizer {found}, not of {}", A::NAME)));
+        }
+        let entries = list(&meta["param_groups"], self.groups.len(), "param_groups")?;
+        let count = self.groups.iter().map(|group| group.states.len()).sum();
+        let mut steps = list(&meta["steps"], count, "steps")?.iter();
+        let mut used = 0;
+        let mut loaded = Vec::new();
+        let mut number = 0;
+        for (group, entry) in self.groups.iter().zip(entries) {
+            list(&entry["params"], group.states.len(), "params of a group")?;
+            let (options, initial_lr) = options::<A>(entry)?;
+            let names = A::slots(options.flags());
+            let mut states = Vec::new();
+            for (param, step) in group.params().zip(&mut steps) {
+                let step = step.as_u64().ok_or_else(|| wrong("`steps` has no counts".into()))?;
+                let mut slots = Vec::new();
+                for &name in names {
+                    let key = format!("state.{number}.{name}");
+                    let Some(tensor) = state.tensors.get(&key) else { continue };
+                    if tensor.shape() != param.shape() {
+                        let (found, wanted) = (tensor.shape(), param.shape());
+                        return Err(wrong(format!("{key} has shape {found}, not {wanted}")));
+                    }
+                    slots.push((name, beside(&tensor.detach().copy(), &param)));
+                }
+                used += slots.len();
+                number += 1;
+                states.push(State { step, slots });
+            }
+            loaded.push((options, initial_lr, states));
+        }
+        if used != state.tensors.len() {
+            let total = state.tensors.len();
+            return Err(wrong(format!(
+                "{} of {total} tensors are not the optimizer's",
+                total - used
+            )));
+        }
+        for (group, (options, initial_lr, states)) in self.groups.iter_mut().zip(loaded) {
+            (group.options, group.initial_lr, group.states) = (options, initial_lr, states);
+        }
+        Ok(())
+    }
+}
+
+fn wrong(why: String) -> Error {
+    Error::StateDict { why }
+}
+
+/// The entries of a list that has to have `count` of them.
+fn list<'a>(value: &'a Value, count: usize, what: &str) -> Result<&'a Vec<Value>> {
+    match value.as_array() {
+        Some(list) if list.len() == count => Ok(list),
+        Some(list) => Err(wrong(format!("{} {what} instead of {count}", list.len()))),
+        None => Err(wrong(format!("there is no list of {what}"))),
+    }
+}
+
+/// The options of a group and the learning rate that schedulers start from.
+fn options<A: Algorithm>(entry: &Value) -> Result<(A, Option<f64>)> {
+    let options = A::deserialize(entry).map_err(|error| wrong(format!("options: {error}")))?;
+    match options.invalid() {
+        Some(why) => Err(wrong(why)),
+        None => Ok((options, entry["initial_lr"].as_f64())),
+    }
+}
