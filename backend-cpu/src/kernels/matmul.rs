@@ -1,13 +1,13 @@
 //! `matmul`: batches of products of matrices.
 
-use std::ops::{Add, Mul};
-
 use kiln_tensor_core::{DType, Shape, Tensor};
 
 use super::dispatch::{is_narrow, widen, wrong_dtype};
+use super::gemm::{Float, Product, Source};
+use super::walk::Walk;
 use crate::Cpu;
 use crate::storage::{Fresh, Locked, Plain};
-use crate::threads::parallel_pieces;
+use crate::threads::{parallel_for, parallel_pieces};
 
 /// See `Backend::matmul`.
 pub(crate) fn matmul(a: &Tensor<Cpu>, b: &Tensor<Cpu>) -> Tensor<Cpu> {
@@ -21,8 +21,8 @@ pub(crate) fn matmul(a: &Tensor<Cpu>, b: &Tensor<Cpu>) -> Tensor<Cpu> {
     let mut out = Fresh::new(&shape, dtype);
     if shape.numel() > 0 {
         match dtype {
-            DType::F64 => plain::<f64>(a, b, out.slice_mut(), f64::add, f64::mul),
-            DType::F32 => plain::<f32>(a, b, out.slice_mut(), f32::add, f32::mul),
+            DType::F64 => floats::<f64>(a, b, None, &mut out),
+            DType::F32 => floats::<f32>(a, b, None, &mut out),
             DType::I64 => plain(a, b, out.slice_mut(), i64::wrapping_add, i64::wrapping_mul),
             DType::I32 => plain(a, b, out.slice_mut(), i32::wrapping_add, i32::wrapping_mul),
             DType::I16 => plain(a, b, out.slice_mut(), i16::wrapping_add, i16::wrapping_mul),
@@ -32,6 +32,60 @@ pub(crate) fn matmul(a: &Tensor<Cpu>, b: &Tensor<Cpu>) -> Tensor<Cpu> {
         }
     }
     out.finish()
+}
+
+/// Multiplications from which on the matrices of a batch are computed one after the other, each by all
+/// threads.
+const LARGE: usize = 1 << 22;
+
+/// `a · b`, plus a row of `bias` if there is one.
+fn floats<T: Float>(a: &Tensor<Cpu>, b: &Tensor<Cpu>, bias: Option<&Tensor<Cpu>>, out: &mut Fresh) {
+    let rank = a.rank();
+    let [m, k, n] = [a.dims()[rank - 2], a.dims()[rank - 1], b.dims()[rank - 1]];
+    let bias = bias.map(Tensor::contiguous);
+    let mut reads = vec![a, b];
+    reads.extend(&bias);
+    let locked = Locked::read(&reads);
+    let first = Product {
+        m,
+        n,
+        k,
+        a: Source {
+            data: locked.ptr(a).cast::<T>(),
+            lane: a.strides()[rank - 2],
+            term: a.strides()[rank - 1],
+        },
+        b: Source {
+            data: locked.ptr(b).cast::<T>(),
+            lane: b.strides()[rank - 1],
+            term: b.strides()[rank - 2],
+        },
+        c: out.ptr().cast::<T>(),
+        row: n as isize,
+        from: bias.as_ref().map_or(std::ptr::null(), |bias| locked.ptr(bias).cast::<T>()),
+        from_row: 0,
+    };
+    let walk =
+        Walk::new(&a.dims()[..rank - 2], [&a.strides()[..rank - 2], &b.strides()[..rank - 2]]);
+    let count = walk.rows() * walk.len;
+    let each = if m * n * k >= LARGE { count } else { (LARGE / 8 / (m * n * k).max(1)).max(1) };
+    let run = |chunk: usize| {
+        let items = chunk * each..((chunk + 1) * each).min(count);
+        let mut item = items.start / walk.len * walk.len;
+        walk.each(items.start / walk.len..items.end.div_ceil(walk.len), |[from_a, from_b]| {
+            for i in 0..walk.len as isize {
+                if items.contains(&item) {
+                    let (by_a, by_b) = (from_a + i * walk.step[0], from_b + i * walk.step[1]);
+                    let product = first.moved(by_a, by_b, item * m * n);
+                    // SAFETY: the layouts place both operands inside their locked storages, and
+                    // each item has its own part of the output.
+                    unsafe { product.run() };
+                }
+                item += 1;
+            }
+        });
+    };
+    if each >= count { run(0) } else { parallel_for(count.div_ceil(each), run) }
 }
 
 /// A row of the result is the sum of rows of `b`. Integers wrap around, as their sums do.

@@ -1,6 +1,7 @@
 //! Loops over elements. `unsafe` lives here and in `storage`.
 
 pub(crate) mod dispatch;
+pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod matmul;
 pub(crate) mod naive;

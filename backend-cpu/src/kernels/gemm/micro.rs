@@ -1,0 +1,227 @@
+//! The innermost loop of a product: a few rows of packed `a` times a few columns of packed `b`, with all
+//! sums in registers. Chosen once for the machine that runs it.
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
+use super::lanes::{Lanes, Scalar};
+use crate::storage::Plain;
+
+/// A block of the result: `c = from + a · b`.
+pub(crate) struct Tile<T> {
+    /// Terms of each sum.
+    pub(crate) k: usize,
+    /// `[k][rows]`, where `rows` is the kernel's.
+    pub(crate) a: *const T,
+    /// `[k][vectors · lanes]`, where `vectors` is the kernel's.
+    pub(crate) b: *const T,
+    /// The first element; rows are `c_row` apart and `cols` long, which ends in the last vector.
+    pub(crate) c: *mut T,
+    pub(crate) c_row: isize,
+    pub(crate) cols: usize,
+    /// What the sums start from, or null for 0.
+    pub(crate) from: *const T,
+    pub(crate) from_row: isize,
+}
+
+/// A kernel of a fixed number of rows and vectors.
+pub(crate) type Micro<T> = unsafe fn(&Tile<T>);
+
+/// The kernels of a machine.
+pub(crate) struct Kernels<T: 'static> {
+    /// Elements of a vector.
+    pub(crate) lanes: usize,
+    /// Kernels of 1, 2, … rows; each with 1 and 2 vectors.
+    pub(crate) table: &'static [[Micro<T>; 2]],
+}
+
+impl<T> Kernels<T> {
+    /// The most rows a kernel takes.
+    pub(crate) fn rows(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The most columns a kernel takes.
+    pub(crate) fn cols(&self) -> usize {
+        2 * self.lanes
+    }
+}
+
+/// A float that products are computed in.
+pub(crate) trait Float: Plain + kiln_tensor_core::Element + Default {
+    /// The kernels of this machine.
+    fn kernels() -> &'static Kernels<Self>;
+}
+
+/// # Safety
+/// The machine has the instruction set of `L`, and the tile's pointers cover what it describes.
+#[inline(always)]
+unsafe fn micro<L: Lanes, const R: usize, const W: usize>(tile: &Tile<L::T>) {
+    // SAFETY: packed rows of `a` and `b` are `R` and `W · N` long, and the tile's rows are `cols` long.
+    unsafe {
+        let mut sums = [[L::zero(); W]; R];
+        let (mut a, mut b) = (tile.a, tile.b);
+        for _ in 0..tile.k {
+            let mut right = [L::zero(); W];
+            for w in 0..W {
+                right[w] = L::load(b.add(w * L::N));
+            }
+            for r in 0..R {
+                let left = L::splat(*a.add(r));
+                for w in 0..W {
+                    sums[r][w] = L::fma(left, right[w], sums[r][w]);
+                }
+            }
+            a = a.add(R);
+            b = b.add(W * L::N);
+        }
+        let last = tile.cols - (W - 1) * L::N;
+        for r in 0..R {
+            let to = tile.c.offset(r as isize * tile.c_row);
+            for w in 0..W {
+                let to = to.add(w * L::N);
+                let whole = w + 1 < W || last == L::N;
+                let mut v = sums[r][w];
+                if !tile.from.is_null() {
+                    let from = tile.from.offset(r as isize * tile.from_row).add(w * L::N);
+                    let start = if whole { L::load(from) } else { L::load_some(from, last) };
+                    v = L::add(start, v);
+                }
+                if whole {
+                    L::store(to, v);
+                } else {
+                    L::store_some(to, v, last);
+                }
+            }
+        }
+    }
+}
+
+macro_rules! table {
+    ($name:ident, $L:ty, $T:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
+        static $name: Kernels<$T> = {
+            /// # Safety
+            /// See `micro`.
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn run<const R: usize, const W: usize>(tile: &Tile<$T>) {
+                // SAFETY: the caller's.
+                unsafe { micro::<$L, R, W>(tile) }
+            }
+            Kernels { lanes: <$L as Lanes>::N, table: &[$([run::<$rows, 1>, run::<$rows, 2>]),*] }
+        };
+    };
+}
+table!(SCALAR_F32, Scalar<f32>, f32, [1 2 3 4]);
+table!(SCALAR_F64, Scalar<f64>, f64, [1 2 3 4]);
+#[cfg(target_arch = "x86_64")]
+table!(AVX2_F32, Avx2F32, f32, [1 2 3 4 5 6], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+table!(AVX2_F64, Avx2F64, f64, [1 2 3 4 5 6], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+table!(AVX512_F32, Avx512F32, f32, [1 2 3 4 5 6 7 8 9 10 11 12], "avx512f");
+#[cfg(target_arch = "x86_64")]
+table!(AVX512_F64, Avx512F64, f64, [1 2 3 4 5 6 7 8 9 10 11 12], "avx512f");
+
+macro_rules! float {
+    ($T:ty, $scalar:ident, $avx2:ident, $avx512:ident) => {
+        impl Float for $T {
+            fn kernels() -> &'static Kernels<$T> {
+                static CHOSEN: OnceLock<&Kernels<$T>> = OnceLock::new();
+                CHOSEN.get_or_init(|| {
+                    #[cfg(target_arch = "x86_64")]
+                    {
+                        if is_x86_feature_detected!("avx512f") {
+                            return &$avx512;
+                        }
+                        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                            return &$avx2;
+                        }
+                    }
+                    &$scalar
+                })
+            }
+        }
+    };
+}
+float!(f32, SCALAR_F32, AVX2_F32, AVX512_F32);
+float!(f64, SCALAR_F64, AVX2_F64, AVX512_F64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kernel that this machine can run.
+    fn all<T>(tables: Vec<(&'static Kernels<T>, bool)>) -> Vec<&'static Kernels<T>> {
+        tables.into_iter().filter(|t| t.1).map(|t| t.0).collect()
+    }
+
+    macro_rules! check {
+        ($name:ident, $T:ty, $tables:expr) => {
+            #[test]
+            fn $name() {
+                for kernels in all::<$T>($tables) {
+                    for (r, by_vectors) in kernels.table.iter().enumerate() {
+                        for (w, kernel) in by_vectors.iter().enumerate() {
+                            let (rows, width, k) = (r + 1, (w + 1) * kernels.lanes, 3);
+                            for cols in w * kernels.lanes + 1..=width {
+                                let a: Vec<$T> = (0..k * rows).map(|i| i as $T).collect();
+                                let b: Vec<$T> = (0..k * width).map(|i| 1.0 + i as $T).collect();
+                                let mut c: Vec<$T> = vec![-1.0; rows * (cols + 2)];
+                                let from: Vec<$T> = (0..cols).map(|i| 0.5 * i as $T).collect();
+                                let tile = Tile {
+                                    k,
+                                    a: a.as_ptr(),
+                                    b: b.as_ptr(),
+                                    c: c.as_mut_ptr(),
+                                    c_row: cols as isize + 2,
+                                    cols,
+                                    from: from.as_ptr(),
+                                    from_row: 0,
+                                };
+                                // SAFETY: the tile describes these vectors.
+                                unsafe { kernel(&tile) };
+                                for i in 0..rows {
+                                    for j in 0..cols + 2 {
+                                        let sum = |j: usize| {
+                                            let terms =
+                                                (0..k).map(|p| a[p * rows + i] * b[p * width + j]);
+                                            from[j] + terms.sum::<$T>()
+                                        };
+                                        let expected = if j < cols { sum(j) } else { -1.0 };
+                                        assert_eq!(
+                                            c[i * (cols + 2) + j],
+                                            expected,
+                                            "{rows} {cols} {i} {j}"
+                                        );
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn has() -> (bool, bool) {
+        let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        (fma, is_x86_feature_detected!("avx512f"))
+    }
+    #[cfg(target_arch = "x86_64")]
+    check!(
+        kernels_f32,
+        f32,
+        vec![(&SCALAR_F32, true), (&AVX2_F32, has().0), (&AVX512_F32, has().1)]
+    );
+    #[cfg(target_arch = "x86_64")]
+    check!(
+        kernels_f64,
+        f64,
+        vec![(&SCALAR_F64, true), (&AVX2_F64, has().0), (&AVX512_F64, has().1)]
+    );
+    #[cfg(not(target_arch = "x86_64"))]
+    check!(kernels_f32, f32, vec![(&SCALAR_F32, true)]);
+    #[cfg(not(target_arch = "x86_64"))]
+    check!(kernels_f64, f64, vec![(&SCALAR_F64, true)]);
+}

@@ -1,0 +1,123 @@
+//! Copies of operands in the order that the innermost loop reads them: panels of a few rows (of `a`)
+//! or columns (of `b`), `[k][width]` each, one panel behind the other.
+
+use crate::storage::Plain;
+
+/// A strided matrix, seen as `lanes` (rows of `a`, columns of `b`) of `k` terms.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<T> {
+    pub(crate) data: *const T,
+    /// Distance between two lanes, and between two terms.
+    pub(crate) lane: isize,
+    pub(crate) term: isize,
+}
+
+// SAFETY: a read-only view; whoever reads through it vouches for the elements.
+unsafe impl<T: Sync> Sync for Source<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Send for Source<T> {}
+
+impl<T> Source<T> {
+    /// The same matrix from another lane and term on.
+    pub(crate) fn at(self, lane: usize, term: usize) -> Self {
+        let by = lane as isize * self.lane + term as isize * self.term;
+        Source { data: self.data.wrapping_offset(by), ..self }
+    }
+}
+
+/// Packs one panel: `to[p · width + l] = source[l, p]`, and 0 for lanes from `lanes` to `width`.
+///
+/// # Safety
+/// The source has `lanes` lanes of `k` terms, `to` room for `k · width` elements.
+pub(crate) unsafe fn panel<T: Plain + Default>(
+    source: Source<T>,
+    lanes: usize,
+    width: usize,
+    k: usize,
+    to: *mut T,
+) {
+    // Lanes and terms are taken four by four: one of the two is contiguous, as a rule.
+    let whole = lanes / 4 * 4;
+    for l in (0..whole).step_by(4) {
+        let from = source.at(l, 0);
+        // SAFETY: lanes `l..l + 4` and terms `0..k` exist in the source, and in `to` as columns.
+        unsafe {
+            if source.lane == 1 {
+                for p in 0..k {
+                    let four = from.data.offset(p as isize * source.term).cast::<[T; 4]>();
+                    to.add(p * width + l).cast::<[T; 4]>().write_unaligned(four.read_unaligned());
+                }
+            } else if source.term == 1 {
+                transpose(from, k, to.add(l), width);
+            } else {
+                scattered(from, 4, k, to.add(l), width);
+            }
+        }
+    }
+    // SAFETY: as above for the lanes that are left; the rest of `to` lies inside its room.
+    unsafe {
+        scattered(source.at(whole, 0), lanes - whole, k, to.add(whole), width);
+        for p in (0..k).filter(|_| lanes < width) {
+            (lanes..width).for_each(|l| to.add(p * width + l).write(T::default()));
+        }
+    }
+}
+
+/// Four lanes whose terms are contiguous, in blocks of four by four.
+///
+/// # Safety
+/// As for `panel`, with four lanes.
+unsafe fn transpose<T: Plain>(from: Source<T>, k: usize, to: *mut T, width: usize) {
+    let rows: [*const T; 4] = [0, 1, 2, 3].map(|l| from.at(l, 0).data);
+    // SAFETY: blocks of four terms lie inside the `k`.
+    unsafe {
+        for p in (0..k / 4 * 4).step_by(4) {
+            let block = rows.map(|row| row.add(p).cast::<[T; 4]>().read_unaligned());
+            for j in 0..4 {
+                let column = [block[0][j], block[1][j], block[2][j], block[3][j]];
+                to.add((p + j) * width).cast::<[T; 4]>().write_unaligned(column);
+            }
+        }
+        let done = k / 4 * 4;
+        scattered(from.at(0, done), 4, k - done, to.add(done * width), width);
+    }
+}
+
+/// Element by element.
+///
+/// # Safety
+/// As for `panel`.
+unsafe fn scattered<T: Plain>(from: Source<T>, lanes: usize, k: usize, to: *mut T, width: usize) {
+    for p in 0..k {
+        for l in 0..lanes {
+            // SAFETY: the caller's.
+            unsafe { to.add(p * width + l).write(*from.at(l, p).data) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_hold_the_source_in_order() {
+        let data: Vec<f32> = (0..400).map(|i| i as f32).collect();
+        for (lane, term) in [(1, 20), (20, 1), (2, 40), (40, 3)] {
+            for lanes in 0..9 {
+                for k in [0, 1, 3, 4, 7, 8] {
+                    let width = 10;
+                    let mut to = vec![-1.0; k * width];
+                    let source = Source { data: data.as_ptr(), lane, term };
+                    // SAFETY: lanes and terms lie inside `data`.
+                    unsafe { panel(source, lanes, width, k, to.as_mut_ptr()) };
+                    for (i, &x) in to.iter().enumerate() {
+                        let (p, l) = (i / width, i % width);
+                        let place = l as isize * lane + p as isize * term;
+                        assert_eq!(x, if l < lanes { data[place as usize] } else { 0.0 });
+                    }
+                }
+            }
+        }
+    }
+}
