@@ -28,6 +28,7 @@ pub use expr::{Expr, Gradient, Kernel, Val};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use ops::{BINARY, Binary, Fused, FusedWith, Operand, Options, Reduction, Term, UNARY, Unary};
+pub use ops::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
 pub use spec::{ConvSpec, Dims, PoolSpec};

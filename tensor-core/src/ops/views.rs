@@ -170,3 +170,17 @@ impl<B: Backend> Tensor<B> {
         self.reshape_to(&shape)
     }
 }
+
+/// The bounds of a Python slice over `size` positions: negative ones count from the end, and what lies
+/// outside is cut off.
+pub(crate) fn normal_bounds(
+    size: usize,
+    start: Option<isize>,
+    end: Option<isize>,
+) -> (usize, usize) {
+    let clamp = |at: isize| {
+        let at = if at < 0 { at + size as isize } else { at };
+        at.clamp(0, size as isize) as usize
+    };
+    (start.map_or(0, clamp), end.map_or(size, clamp))
+}
