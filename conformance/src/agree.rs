@@ -13,6 +13,9 @@ pub struct Tolerance {
     /// The magnitude that these units are taken at, if the result is smaller: of intermediate values
     /// that cancel.
     pub scale: f64,
+    /// How many intermediate results are stored, which rounds them to narrow floats. Inside of one
+    /// primitive these are `f32`.
+    pub stored: f64,
     /// Why so far.
     pub why: &'static str,
 }
@@ -20,14 +23,28 @@ pub struct Tolerance {
 impl Tolerance {
     /// A bound and its reason.
     pub const fn new(ulps: f64, scale: f64, why: &'static str) -> Tolerance {
-        Tolerance { ulps, scale, why }
+        Tolerance { ulps, scale, stored: 0.0, why }
+    }
+
+    /// With intermediate results that are stored.
+    #[must_use]
+    pub const fn stored(self, stored: f64) -> Tolerance {
+        Tolerance { stored, ..self }
     }
 
     /// The same bits, but for the sign of zero.
     pub const EXACT: Tolerance = Tolerance::new(0.0, 0.0, "no rounding takes place");
 
     fn allowed(&self, want: f64, dtype: DType) -> f64 {
-        self.ulps * (epsilon(dtype) * want.abs().max(self.scale)).max(smallest(dtype))
+        if self.ulps == 0.0 {
+            return 0.0;
+        }
+        let magnitude = want.abs().max(self.scale);
+        let inside = self.ulps * (epsilon(dtype.compute()) * magnitude).max(smallest(dtype));
+        if dtype.compute() == dtype {
+            return inside;
+        }
+        inside + epsilon(dtype) * (want.abs() + self.stored * magnitude)
     }
 }
 
@@ -71,7 +88,6 @@ pub fn agree(got: &Host, want: &Host, tolerance: &Tolerance) -> Result<(), Strin
         let exact = want.values[i].to_f64();
         let close = (a - exact).abs() <= tolerance.allowed(exact, dtype)
             || (a - b).abs() <= tolerance.allowed(exact, dtype);
-        // An overflow on one side only is close when the other is at the edge of the range.
         !(same || close)
     };
     let wrong: Vec<usize> = (0..got.values.len()).filter(|&i| excess(i)).collect();
@@ -80,7 +96,7 @@ pub fn agree(got: &Host, want: &Host, tolerance: &Tolerance) -> Result<(), Strin
     let ulps =
         (a.to_f64() - b.to_f64()).abs() / (epsilon(dtype) * b.to_f64().abs().max(tolerance.scale));
     let index = &indices(&got.shape)[first];
-    let Tolerance { ulps: allowed, scale, why } = tolerance;
+    let Tolerance { ulps: allowed, scale, why, .. } = tolerance;
     Err(format!(
         "{a:?} at {index:?} where {b:?} is right: {ulps:.1} ulps, {allowed} allowed (at {scale} at \
          least: {why}); {} of {} elements differ",

@@ -217,6 +217,9 @@ impl Gen {
                 shape.remove(0);
             }
         }
+        let all = |sum: Option<Shape>, shape: &Shape| sum?.broadcast(shape);
+        let whole =
+            shapes.iter().fold(Some(Shape::scalar()), all).expect("one operand kept each size");
         (whole, shapes)
     }
 

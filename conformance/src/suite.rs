@@ -287,6 +287,21 @@ macro_rules! suite {
             $crate::binary!($backend, $device, $skips);
         }
 
+        mod primitives {
+            use super::*;
+            $crate::primitives!($backend, $device, $skips);
+        }
+
+        mod windows {
+            use super::*;
+            $crate::windows!($backend, $device, $skips);
+        }
+
+        mod fused {
+            use super::*;
+            $crate::fused!($backend, $device, $skips);
+        }
+
         #[test]
         fn number_of_cases() {
             assert_eq!(

@@ -18,7 +18,10 @@ use crate::agree::Tolerance;
 use crate::strategies::{Gen, Sample};
 
 pub mod binary;
+pub mod fused;
 pub mod pointwise;
+pub mod primitives;
+pub mod windows;
 
 /// What a result is compared with.
 #[derive(Clone, Copy, Debug)]
@@ -146,5 +149,7 @@ pub(crate) use make_rows;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Spec> {
-    [pointwise::ROWS, binary::ROWS].into_iter().flatten()
+    [pointwise::ROWS, binary::ROWS, primitives::ROWS, windows::ROWS, fused::ROWS]
+        .into_iter()
+        .flatten()
 }
