@@ -13,6 +13,9 @@ mod image;
 mod image_dataset;
 mod loader;
 pub mod metrics;
+#[cfg(feature = "plot")]
+pub mod plot;
+mod progress;
 mod readers;
 mod rng;
 mod sampler;
@@ -29,6 +32,7 @@ pub use fs::write_atomic;
 pub use image::Image;
 pub use image_dataset::ImageDataset;
 pub use loader::DataLoader;
+pub use progress::{EpochProgress, EpochSummary, History, Progress};
 pub use readers::{Column, CsvReader, IdxArray, ImageFolder, Table, read_idx, read_idx_images};
 pub use rng::Rng;
 pub use sampler::{
