@@ -1,7 +1,7 @@
 //! The one codec of state dicts: safetensors files, which hold tensors and run no code.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,16 +26,20 @@ const DTYPES: [(DType, Dtype); 10] = [
     (DType::Bool, Dtype::BOOL),
 ];
 
+/// The note without which other readers of PyTorch's files refuse one.
+const FORMAT: (&str, &str) = ("format", "pt");
+
 /// Writes the tensors, one at a time, to a temporary file that then takes the name `path`.
 pub fn save<'a, B: Backend>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a Tensor<B>)>,
+    metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    // The note without which other readers of PyTorch's files refuse one.
-    let note = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut notes: HashMap<String, String> = metadata.clone().into_iter().collect();
+    notes.insert(FORMAT.0.into(), FORMAT.1.into());
     let entries = tensors.map(|(name, tensor)| (name, Entry::of(tensor)));
     replace(path, |temporary| {
-        serialize_to_file(entries, Some(note), temporary).map_err(|error| match error {
+        serialize_to_file(entries, Some(notes), temporary).map_err(|error| match error {
             SafeTensorError::IoError(source) => source,
             other => io::Error::other(other),
         })
@@ -104,7 +108,9 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<StateDict<B>>
         .map_err(|error| wrong(format!("not a safetensors file: {error}")))?;
     let mut views = file.tensors();
     views.sort_by_key(|(_, view)| view.data().as_ptr() as usize);
-    views
+    let (_, header) = SafeTensors::read_metadata(&bytes)
+        .map_err(|error| wrong(format!("not a safetensors file: {error}")))?;
+    let mut state: StateDict<B> = views
         .into_iter()
         .map(|(name, view)| {
             let known = DTYPES.iter().find(|(_, dtype)| *dtype == view.dtype());
@@ -128,7 +134,10 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<StateDict<B>>
             }
             Ok((name, B::upload(&data, &Shape::from(view.shape()), dtype, device)))
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    let notes = header.metadata().clone().unwrap_or_default();
+    state.metadata_mut().extend(notes.into_iter().filter(|(name, _)| name != FORMAT.0));
+    Ok(state)
 }
 
 /// Between the machine's order of bytes and the file's.

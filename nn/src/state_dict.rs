@@ -1,6 +1,6 @@
 //! State dicts: the tensors of a module by path, out of it and into it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use kiln_tensor_core::{Backend, Error, Result, Tensor};
@@ -9,27 +9,40 @@ use crate::module_ext::{Entry, walk};
 use crate::{Module, safetensors};
 
 /// Tensors by name, in order: the parameters and persistent buffers of a module, by path.
-pub struct StateDict<B: Backend>(Vec<(String, Tensor<B>)>);
+pub struct StateDict<B: Backend> {
+    entries: Vec<(String, Tensor<B>)>,
+    metadata: BTreeMap<String, String>,
+}
 
 impl<B: Backend> StateDict<B> {
     /// An empty one.
     pub const fn new() -> Self {
-        StateDict(Vec::new())
+        StateDict { entries: Vec::new(), metadata: BTreeMap::new() }
+    }
+
+    /// Texts that go with the tensors, in files too.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The texts, to change them.
+    pub fn metadata_mut(&mut self) -> &mut BTreeMap<String, String> {
+        &mut self.metadata
     }
 
     /// Appends an entry, or replaces the tensor of the entry that has the name already.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor<B>) {
         let name = name.into();
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
+        match self.entries.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = tensor,
-            None => self.0.push((name, tensor)),
+            None => self.entries.push((name, tensor)),
         }
     }
 
     /// Removes an entry.
     pub fn remove(&mut self, name: &str) -> Option<Tensor<B>> {
-        let at = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.remove(at).1)
+        let at = self.entries.iter().position(|(known, _)| known == name)?;
+        Some(self.entries.remove(at).1)
     }
 
     /// The tensor of this name.
@@ -44,17 +57,17 @@ impl<B: Backend> StateDict<B> {
 
     /// Names and tensors, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor<B>)> {
-        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.entries.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// The number of entries.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     /// Writes a safetensors file: to a temporary file beside it, which then takes its name, so that
@@ -63,7 +76,7 @@ impl<B: Backend> StateDict<B> {
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        safetensors::save(path.as_ref(), self.iter())
+        safetensors::save(path.as_ref(), self.iter(), &self.metadata)
     }
 
     /// Reads a safetensors file, PyTorch's too, onto `device`.
@@ -83,7 +96,7 @@ impl<B: Backend> Default for StateDict<B> {
 
 impl<B: Backend> FromIterator<(String, Tensor<B>)> for StateDict<B> {
     fn from_iter<I: IntoIterator<Item = (String, Tensor<B>)>>(entries: I) -> Self {
-        StateDict(entries.into_iter().collect())
+        StateDict { entries: entries.into_iter().collect(), metadata: BTreeMap::new() }
     }
 }
 
@@ -92,7 +105,7 @@ impl<B: Backend> IntoIterator for StateDict<B> {
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.entries.into_iter()
     }
 }
 
@@ -121,7 +134,7 @@ pub(crate) fn of<B: Backend>(module: &dyn Module<Backend = B>) -> StateDict<B> {
         }
         _ => {}
     });
-    StateDict(entries)
+    entries.into_iter().collect()
 }
 
 /// See [`ModuleExt::load_state_dict`](crate::ModuleExt::load_state_dict).

@@ -218,3 +218,15 @@ fn bools_are_zero_or_one_whatever_the_file_says() {
     let state = StateDict::<Reference>::load(&path, &DEVICE).unwrap();
     assert_eq!(state.get("x").unwrap().to_vec::<bool>(), [false, true, true]);
 }
+
+#[test]
+fn texts_go_with_the_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("noted.safetensors");
+    let mut state = net().state_dict();
+    state.metadata_mut().insert("epoch".into(), "7".into());
+    state.save(&path).unwrap();
+    let loaded = StateDict::<Ad>::load(&path, &DEVICE).unwrap();
+    assert_eq!(loaded.metadata(), state.metadata());
+    assert_eq!(loaded.len(), state.len());
+}
