@@ -26,4 +26,3 @@ pub use optimizer::Optimizer;
 pub use param::{Handle, Member, ParamGroup, Parameter};
 pub use rmsprop::{RMSprop, RMSpropOptions};
 pub use sgd::{SGD, SGDOptions};
-pub use state::StateDict;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kiln_nn::Param;
 use kiln_tensor_core::{Backend, Error, Tensor, raise};
 
 use crate::algorithm::Algorithm;
@@ -10,7 +11,7 @@ use crate::algorithm::Algorithm;
 /// Gives the current tensor of a parameter: another one after the parameter has been moved.
 pub type Handle<B> = Arc<dyn Fn() -> Tensor<B> + Send + Sync>;
 
-/// Something that holds a tensor with a gradient.
+/// Something that holds a tensor with a gradient: a [`Param`] of a module, or a tensor itself.
 pub trait Parameter {
     /// The tensor's backend.
     type Backend: Backend;
@@ -25,6 +26,15 @@ impl<B: Backend> Parameter for Tensor<B> {
     fn handle(&self) -> Handle<B> {
         let tensor = self.clone();
         Arc::new(move || tensor.clone())
+    }
+}
+
+impl<B: Backend> Parameter for Param<B> {
+    type Backend = B;
+
+    fn handle(&self) -> Handle<B> {
+        let param = self.clone();
+        Arc::new(move || param.tensor())
     }
 }
 

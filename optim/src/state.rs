@@ -1,33 +1,37 @@
 //! What must be kept of an optimizer to go on exactly where it stopped.
 
-use std::collections::BTreeMap;
-
-use kiln_tensor_core::{Backend, Error, Result, Tensor};
+use kiln_nn::StateDict;
+use kiln_tensor_core::{Backend, Error, Result};
 use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
 use crate::optimizer::{Optimizer, beside};
 use crate::param::State;
 
-/// The state of an optimizer in two parts that files can hold: tensors by name (safetensors) and a
-/// JSON value (their metadata).
-///
-/// The tensors are called `state.<parameter>.<name>`, as in `state.0.exp_avg`, with parameters counted
-/// through all groups. The JSON value has `optimizer`, its name; `param_groups`, the options of each
-/// group and the numbers of its `params`; and `steps`, the number of updates of each parameter.
-#[derive(Clone, Debug)]
-pub struct StateDict<B: Backend> {
-    /// The tensors.
-    pub tensors: BTreeMap<String, Tensor<B>>,
-    /// The rest.
-    pub metadata: Value,
-}
+/// The entry of a state dict's metadata that holds what is not a tensor.
+const KEY: &str = "optimizer";
 
 impl<B: Backend, A: Algorithm> Optimizer<B, A> {
-    /// The optimizer's state. The tensors are handles to those that the next step writes to, as in
-    /// PyTorch: write them to a file, or `copy` them, before it.
+    /// The optimizer's state, which a file can hold.
+    ///
+    /// The tensors are called `state.<parameter>.<name>`, as in `state.0.exp_avg`, with parameters
+    /// counted through all groups. The metadata has an entry `optimizer`, a JSON text with its `name`;
+    /// `param_groups`, the options of each group and the numbers of its `params`; and `steps`, the
+    /// number of updates of each parameter.
+    ///
+    /// The tensors are handles to those that the next step writes to, as in PyTorch: save or `copy` them
+    /// before it.
+    ///
+    /// ```no_run
+    /// # use kiln_nn::StateDict;
+    /// # use kiln_tensor_core::{Backend, Result};
+    /// # fn f<B: Backend>(adam: &mut kiln_optim::Adam<B>, device: &B::Device) -> Result<()> {
+    /// adam.state_dict().save("adam.safetensors")?;
+    /// adam.load_state_dict(&StateDict::load("adam.safetensors", device)?)
+    /// # }
+    /// ```
     pub fn state_dict(&self) -> StateDict<B> {
-        let (mut tensors, mut groups, mut steps) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let (mut state_dict, mut groups, mut steps) = (StateDict::new(), Vec::new(), Vec::new());
         for group in &self.groups {
             let Ok(Value::Object(mut entry)) = serde_json::to_value(&group.options) else {
                 unreachable!("options are a struct of numbers and flags")
@@ -39,13 +43,14 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
             let names = A::slots(group.options.flags());
             for state in &group.states {
                 for (name, tensor) in state.slots.iter().filter(|(name, _)| names.contains(name)) {
-                    tensors.insert(format!("state.{}.{name}", steps.len()), tensor.clone());
+                    state_dict.insert(format!("state.{}.{name}", steps.len()), tensor.clone());
                 }
                 steps.push(state.step);
             }
         }
-        let metadata = json!({"optimizer": A::NAME, "param_groups": groups, "steps": steps});
-        StateDict { tensors, metadata }
+        let rest = json!({"name": A::NAME, "param_groups": groups, "steps": steps});
+        state_dict.metadata_mut().insert(KEY.into(), rest.to_string());
+        state_dict
     }
 
     /// Takes over a state, options included. The tensors are copied to where the parameters are.
@@ -56,14 +61,15 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     /// [`Error::StateDict`] if the state is not one of this kind of optimizer with as many groups and
     /// parameters of the same shapes. Nothing has been changed then.
     pub fn load_state_dict(&mut self, state: &StateDict<B>) -> Result<()> {
-        let meta = &state.metadata;
-        if meta["optimizer"] != A::NAME {
-            let found = &meta["optimizer"];
-            return Err(wrong(format!("the state is of optimizer {found}, not of {}", A::NAME)));
+        let text = state.metadata().get(KEY).ok_or_else(|| wrong("not an optimizer's".into()))?;
+        let rest: Value =
+            serde_json::from_str(text).map_err(|error| wrong(format!("its metadata: {error}")))?;
+        if rest["name"] != A::NAME {
+            return Err(wrong(format!("the state is one of {}, not of {}", rest["name"], A::NAME)));
         }
-        let entries = list(&meta["param_groups"], self.groups.len(), "param_groups")?;
+        let entries = list(&rest["param_groups"], self.groups.len(), "param_groups")?;
         let count = self.groups.iter().map(|group| group.states.len()).sum();
-        let mut steps = list(&meta["steps"], count, "steps")?.iter();
+        let mut steps = list(&rest["steps"], count, "steps")?.iter();
         let mut used = 0;
         let mut loaded = Vec::new();
         let mut number = 0;
@@ -77,7 +83,7 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
                 let mut slots = Vec::new();
                 for &name in names {
                     let key = format!("state.{number}.{name}");
-                    let Some(tensor) = state.tensors.get(&key) else { continue };
+                    let Some(tensor) = state.get(&key) else { continue };
                     if tensor.shape() != param.shape() {
                         let (found, wanted) = (tensor.shape(), param.shape());
                         return Err(wrong(format!("{key} has shape {found}, not {wanted}")));
@@ -90,8 +96,8 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
             }
             loaded.push((options, initial_lr, states));
         }
-        if used != state.tensors.len() {
-            let total = state.tensors.len();
+        if used != state.len() {
+            let total = state.len();
             return Err(wrong(format!(
                 "{} of {total} tensors are not the optimizer's",
                 total - used

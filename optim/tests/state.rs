@@ -4,15 +4,22 @@ mod common;
 
 use common::{B, params, set_grads};
 use kiln_backend_cpu::CpuDevice;
-use kiln_optim::{Adagrad, Adam, Algorithm, Optimizer, RMSprop, SGD, StateDict};
+use kiln_nn::{Linear, ModuleExt, StateDict};
+use kiln_optim::{Adagrad, Adam, Algorithm, Optimizer, RMSprop, SGD};
 use kiln_tensor_core::{DType, Tensor, catch};
+use serde_json::{Value, json};
 
-/// A state dict as it comes back from a file: its JSON as text, its tensors as bytes.
+/// A state dict as it comes back from a file.
 fn through_a_file(state: &StateDict<B>) -> StateDict<B> {
-    let metadata = serde_json::from_str(&state.metadata.to_string()).unwrap();
-    let copy = |x: &Tensor<B>| Tensor::from_slice(&x.to_vec::<f64>(), x.dims(), &CpuDevice);
-    let tensors = state.tensors.iter().map(|(name, x)| (name.clone(), copy(x))).collect();
-    StateDict { tensors, metadata }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    state.save(&path).unwrap();
+    StateDict::load(&path, &CpuDevice).unwrap()
+}
+
+/// What the state dict holds beside tensors.
+fn rest(state: &StateDict<B>) -> Value {
+    serde_json::from_str(&state.metadata()["optimizer"]).unwrap()
 }
 
 fn resumes<A: Algorithm>(make: impl Fn(&[Tensor<B>]) -> Optimizer<B, A>) {
@@ -37,9 +44,9 @@ fn resumes<A: Algorithm>(make: impl Fn(&[Tensor<B>]) -> Optimizer<B, A>) {
     for (ours, theirs) in ours.drain(..).zip(theirs) {
         assert_eq!(ours.to_vec::<f64>(), theirs.to_vec::<f64>(), "{}", A::NAME);
     }
-    assert_eq!(resumed.state_dict().metadata, optimizer.state_dict().metadata);
-    for (name, tensor) in &before.tensors {
-        let now = state.tensors[name].to_vec::<f64>();
+    assert_eq!(resumed.state_dict().metadata(), optimizer.state_dict().metadata());
+    for (name, tensor) in before.iter() {
+        let now = state.get(name).unwrap().to_vec::<f64>();
         assert_eq!(now, tensor.to_vec::<f64>(), "{name}: a state that was loaded is not shared");
     }
 }
@@ -64,15 +71,15 @@ fn the_state_names_what_it_holds() {
     set_grads(&params, 2);
     adam.step();
     let state = adam.state_dict();
-    let names: Vec<_> = state.tensors.keys().map(String::as_str).collect();
+    let names: Vec<_> = state.keys().collect();
     let expected =
         ["state.0.exp_avg", "state.0.exp_avg_sq", "state.2.exp_avg", "state.2.exp_avg_sq"];
     assert_eq!(names, expected, "the second parameter had no gradient");
-    assert_eq!(state.metadata["optimizer"], "Adam");
-    assert_eq!(state.metadata["steps"], serde_json::json!([1, 0, 1]));
+    assert_eq!(rest(&state)["name"], "Adam");
+    assert_eq!(rest(&state)["steps"], json!([1, 0, 1]));
     assert_eq!(
-        state.metadata["param_groups"][1],
-        serde_json::json!({"lr": 0.5, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0,
+        rest(&state)["param_groups"][1],
+        json!({"lr": 0.5, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0,
             "amsgrad": false, "maximize": false, "params": [2]})
     );
 }
@@ -84,27 +91,35 @@ fn states_that_do_not_fit_are_refused_and_change_nothing() {
     set_grads(&ours, 1);
     adam.step();
     let good = through_a_file(&adam.state_dict());
-    let refused = |change: &dyn Fn(&mut StateDict<B>)| {
-        let mut state = good.clone();
-        change(&mut state);
+    let refused = |state: &StateDict<B>| {
         let mut fresh = Adam::new(params());
-        let message = fresh.load_state_dict(&state).unwrap_err().to_string();
-        assert!(fresh.state_dict().tensors.is_empty());
+        let message = fresh.load_state_dict(state).unwrap_err().to_string();
+        assert!(fresh.state_dict().is_empty());
         message
     };
-    assert!(refused(&|s| s.metadata["optimizer"] = "SGD".into()).contains("SGD"));
-    assert!(refused(&|s| s.metadata = serde_json::Value::Null).contains("optimizer"));
-    assert!(refused(&|s| s.metadata["steps"] = vec![1].into()).contains("1 steps instead of 3"));
-    assert!(refused(&|s| s.metadata["steps"][1] = (-1).into()).contains("counts"));
-    assert!(
-        refused(&|s| s.metadata["param_groups"] = vec![0; 2].into()).contains("2 param_groups")
-    );
-    assert!(refused(&|s| s.metadata["param_groups"][0]["lr"] = (-1.0).into()).contains("lr"));
-    assert!(
-        refused(&|s| s.metadata["param_groups"][0]["eps"] = "small".into()).contains("options")
-    );
+    let with = |text: &str| {
+        let mut state = through_a_file(&good);
+        state.metadata_mut().insert("optimizer".into(), text.into());
+        refused(&state)
+    };
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut value = rest(&good);
+        change(&mut value);
+        with(&value.to_string())
+    };
+    assert!(refused(&StateDict::new()).contains("not an optimizer's"));
+    assert!(with("{").contains("metadata"));
+    assert!(with("null").contains("one of null, not of Adam"));
+    assert!(changed(&|v| v["name"] = "SGD".into()).contains("one of \"SGD\", not of Adam"));
+    assert!(changed(&|v| v["steps"] = json!([1])).contains("1 steps instead of 3"));
+    assert!(changed(&|v| v["steps"][1] = json!(-1)).contains("counts"));
+    assert!(changed(&|v| v["param_groups"] = json!([0, 0])).contains("2 param_groups"));
+    assert!(changed(&|v| v["param_groups"][0]["lr"] = json!(-1.0)).contains("lr"));
+    assert!(changed(&|v| v["param_groups"][0]["eps"] = "small".into()).contains("options"));
     let extra = |name: &'static str| {
-        refused(&|s| drop(s.tensors.insert(name.into(), Tensor::zeros([2], &CpuDevice))))
+        let mut state = through_a_file(&good);
+        state.insert(name, Tensor::zeros([2], &CpuDevice));
+        refused(&state)
     };
     assert!(extra("state.0.exp_avg").contains("shape [2], not [2, 3]"));
     assert!(extra("state.3.exp_avg").contains("1 of 7"));
@@ -166,4 +181,25 @@ fn half_precision_parameters_keep_their_dtype() {
     adam.step();
     assert_eq!(x.to_dtype(DType::F32).to_vec::<f32>(), [0.5, -2.5]);
     assert!(adam.param_groups()[0].state(0).all(|(_, slot)| slot.dtype() == DType::BF16));
+}
+
+#[test]
+fn parameters_of_modules_are_followed_and_their_state_with_them() {
+    let net = Linear::<B>::new(3, 2, &CpuDevice);
+    let mut adam = Adam::new(net.parameters());
+    let step = |adam: &mut Adam<B>| {
+        for param in net.parameters() {
+            let tensor = param.tensor();
+            param.set_grad(Some(Tensor::ones(tensor.dims(), (&CpuDevice, tensor.dtype()))));
+        }
+        adam.step();
+    };
+    step(&mut adam);
+    net.to_dtype(DType::F64);
+    let before = net.weight.tensor().to_vec::<f64>();
+    step(&mut adam);
+    let after = net.weight.tensor().to_vec::<f64>();
+    assert!(before.iter().zip(after).all(|(before, after)| (before - after - 1e-3).abs() < 1e-8));
+    let slots: Vec<_> = adam.param_groups()[0].state(0).collect();
+    assert!(slots.iter().all(|(_, slot)| slot.dtype() == DType::F64));
 }
