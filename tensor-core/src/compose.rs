@@ -69,20 +69,30 @@ pub fn cat<B: Backend>(tensors: &[&Tensor<B>], dim: usize) -> Tensor<B> {
 /// See [`Backend::softmax`].
 pub fn softmax<B: Backend>(x: &Tensor<B>, dim: usize) -> Tensor<B> {
     static EXP: Fused<2, Fn2> = Fused::new("softmax_exp", |[x, max]| (x - max).exp());
-    let max = safe_max(x, dim);
+    let max = safe_max(x, &[dim]);
     let exp = EXP.call([x, &max]);
     let sum = reduce(ReduceOp::Sum, &exp, &[dim]);
     exp / sum
 }
 
-/// The maximum along `dim`, with 0 in place of −∞ (a row of −∞ alone) and no history: subtracting it
+/// The maximum along `dims`, with 0 in place of −∞ (a row of −∞ alone) and no history: subtracting it
 /// changes no result.
-fn safe_max<B: Backend>(x: &Tensor<B>, dim: usize) -> Tensor<B> {
+fn safe_max<B: Backend>(x: &Tensor<B>, dims: &[usize]) -> Tensor<B> {
     static SAFE: Fused<1, Fn1> = Fused::new("safe_max", |[m]| m.is_inf().select(m.lit(0.0), m));
     if x.numel() == 0 {
-        return Tensor::zeros(x.shape().with(dim, 1), (x.device(), x.dtype()));
+        let mut shape = x.shape().clone();
+        dims.iter().for_each(|&dim| shape[dim] = 1);
+        return Tensor::zeros(shape, (x.device(), x.dtype()));
     }
-    SAFE.call([&reduce(ReduceOp::Max, &x.detach(), &[dim])])
+    SAFE.call([&reduce(ReduceOp::Max, &x.detach(), dims)])
+}
+
+/// ln Σ eˣ along `dims`, which stay with size 1.
+pub(crate) fn logsumexp<B: Backend>(x: &Tensor<B>, dims: &[usize]) -> Tensor<B> {
+    static EXP: Fused<2, Fn2> = Fused::new("exp", |[x, max]| (x - max).exp());
+    static LOG: Fused<2, Fn2> = Fused::new("logsumexp", |[sum, max]| sum.log() + max);
+    let max = safe_max(x, dims);
+    LOG.call([&EXP.reduce(ReduceOp::Sum, [x, &max], dims), &max])
 }
 
 /// See [`Backend::softmax_grad`]: `y · (g − Σ g·y)`.
@@ -97,7 +107,7 @@ pub fn softmax_grad<B: Backend>(grad: &Tensor<B>, y: &Tensor<B>, dim: usize) -> 
 pub fn log_softmax<B: Backend>(x: &Tensor<B>, dim: usize) -> Tensor<B> {
     static EXP: Fused<2, Fn2> = Fused::new("exp", |[x, max]| (x - max).exp());
     static SHIFT: Fused<3, Fn3> = Fused::new("log_softmax", |[x, max, sum]| x - max - sum.log());
-    let max = safe_max(x, dim);
+    let max = safe_max(x, &[dim]);
     let sum = EXP.reduce(ReduceOp::Sum, [x, &max], &[dim]);
     SHIFT.call([x, &max, &sum])
 }

@@ -27,8 +27,10 @@ pub use error::{Error, Result, catch, raise};
 pub use expr::{Expr, Gradient, Kernel, Val};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
-pub use ops::{BINARY, Binary, Fused, FusedWith, Operand, Options, Reduction, Term, UNARY, Unary};
-pub use ops::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
+pub use ops::{
+    ArrayData, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex, NewAxis, Operand,
+    Options, Reduction, Step, Steps, Term, UNARY, Unary,
+};
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
 pub use spec::{ConvSpec, Dims, PoolSpec};

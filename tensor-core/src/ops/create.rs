@@ -1,9 +1,8 @@
 //! Making tensors.
 
+use super::pointwise::{PerDType, only, writable};
 use crate::expr::Builder;
-use crate::{Backend, DType, Element, Error, Kernel, Scalar, Shape, Shared, Tensor, raise};
-
-use super::pointwise::only;
+use crate::{Backend, DType, Element, Error, Expr, Kernel, Scalar, Shape, Shared, Tensor, raise};
 
 /// Where a new tensor lives and what it holds: `&device`, or `(&device, dtype)`. The dtype is `f32`
 /// unless given.
@@ -75,11 +74,8 @@ impl<B: Backend> Tensor<B> {
         options: impl Into<Options<'a, B>>,
     ) -> Self {
         let (options, value) = (options.into(), value.into());
-        let dtype = options.dtype.unwrap_or(value.dtype());
-        let builder = Builder::new(&[]);
-        let out = builder.param(dtype).id();
-        let expr = builder.finish("full", &[(out, dtype)]);
-        only(B::map(Kernel::with(&expr, &[value]), &[], &shape.into(), options.device))
+        let expr = constant(options.dtype.unwrap_or(value.dtype()));
+        only(B::map(Kernel::with(expr, &[value]), &[], &shape.into(), options.device))
     }
 
     /// A tensor of zeros.
@@ -95,4 +91,49 @@ impl<B: Backend> Tensor<B> {
         let dtype = options.dtype.unwrap_or(DType::F32);
         Self::full(shape, 1.0, Options { dtype: Some(dtype), ..options })
     }
+
+    /// One number in the shape, dtype and device of this tensor.
+    pub fn full_like(&self, value: impl Into<Scalar>) -> Self {
+        Self::full(self.shape(), value, (self.device(), self.dtype()))
+    }
+
+    /// Zeros in the shape, dtype and device of this tensor.
+    pub fn zeros_like(&self) -> Self {
+        self.full_like(0)
+    }
+
+    /// Ones in the shape, dtype and device of this tensor.
+    pub fn ones_like(&self) -> Self {
+        self.full_like(1)
+    }
+
+    /// Overwrites all elements with one number, converted to the tensor's dtype.
+    ///
+    /// # Panics
+    /// If elements of this view share memory.
+    #[track_caller]
+    pub fn fill_(&self, value: impl Into<Scalar>) -> Self {
+        writable("fill_", self, DType::Bool);
+        B::map_into(Kernel::with(constant(self.dtype()), &[value.into()]), &[], &[self]);
+        self.clone()
+    }
+
+    /// Overwrites all elements with zeros.
+    ///
+    /// # Panics
+    /// If elements of this view share memory.
+    #[track_caller]
+    pub fn zero_(&self) -> Self {
+        self.fill_(0)
+    }
+}
+
+/// The program that stores its one parameter.
+fn constant(dtype: DType) -> &'static Expr {
+    static PROGRAMS: PerDType = PerDType::new();
+    PROGRAMS.get(dtype, || {
+        let builder = Builder::new(&[]);
+        let out = builder.param(dtype).id();
+        builder.finish("full", &[(out, dtype)])
+    })
 }

@@ -1,5 +1,6 @@
 //! User-level ops, one family a file: check, lower to a primitive, done.
 
+mod array;
 mod convert;
 mod create;
 mod einsum;
@@ -8,13 +9,17 @@ mod indexing;
 mod linear;
 mod matmul;
 mod nn;
+mod norm;
 mod operand;
+mod order;
 mod pointwise;
 mod products;
 mod random;
+mod ranges;
 mod reduce;
 mod views;
 
+pub use array::ArrayData;
 pub(crate) use convert::cast_program;
 pub use create::Options;
 pub use fused::{Fused, FusedWith};
@@ -22,3 +27,4 @@ pub use indexing::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
 pub use nn::Reduction;
 pub use operand::{Operand, Term};
 pub use pointwise::{BINARY, Binary, UNARY, Unary};
+pub use ranges::Steps;

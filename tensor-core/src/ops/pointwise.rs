@@ -13,6 +13,19 @@ const fn slots<const N: usize>() -> Slots<N> {
     [const { OnceLock::new() }; N]
 }
 
+/// One program for each dtype, built when it is first asked for.
+pub(crate) struct PerDType(Slots<10>);
+
+impl PerDType {
+    pub(crate) const fn new() -> Self {
+        PerDType(slots())
+    }
+
+    pub(crate) fn get(&self, dtype: DType, build: impl FnOnce() -> Expr) -> &Expr {
+        self.0[dtype as usize].get_or_init(build)
+    }
+}
+
 /// An elementwise function of one tensor and up to three numbers.
 #[derive(Debug)]
 pub struct Unary {

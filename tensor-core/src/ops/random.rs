@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::pointwise::{only, writable};
+use super::pointwise::{PerDType, only, writable};
 use crate::expr::Builder;
 use crate::{
     Backend, DType, Error, Expr, Kernel, Options, Scalar, Shape, Tensor, Val, next_draw, raise,
@@ -85,6 +85,82 @@ impl<B: Backend> Tensor<B> {
     /// Random numbers of the standard normal distribution.
     pub fn randn<'a>(shape: impl Into<Shape>, options: impl Into<Options<'a, B>>) -> Self {
         NORMAL.make(&shape.into(), options.into(), 0.0, 1.0)
+    }
+
+    /// Uniform random numbers in `[0, 1)` in the shape, dtype and device of this tensor.
+    pub fn rand_like(&self) -> Self {
+        Self::rand(self.shape(), (self.device(), self.dtype()))
+    }
+
+    /// Standard normal random numbers in the shape, dtype and device of this tensor.
+    pub fn randn_like(&self) -> Self {
+        Self::randn(self.shape(), (self.device(), self.dtype()))
+    }
+
+    /// Random integers in `low .. high`, `i64` unless another dtype is given.
+    ///
+    /// # Panics
+    /// If `low .. high` is empty.
+    #[track_caller]
+    pub fn randint<'a>(
+        low: i64,
+        high: i64,
+        shape: impl Into<Shape>,
+        options: impl Into<Options<'a, B>>,
+    ) -> Self {
+        static PROGRAMS: PerDType = PerDType::new();
+        if low >= high {
+            raise(Error::Argument { op: "randint", why: format!("{low} .. {high} is empty") });
+        }
+        let options = options.into();
+        let dtype = options.dtype.unwrap_or(DType::I64);
+        let expr = PROGRAMS.get(dtype, || {
+            let builder = Builder::new(&[]);
+            let [seed, stream, low, count] = [(); 4].map(|()| builder.param(DType::I64));
+            let u = builder.uniform(seed, stream, DType::F64);
+            let steps = (u * count.cast(DType::F64)).cast(DType::I64);
+            let out = (low + steps.min(count - 1)).cast(dtype).id();
+            builder.finish("randint", &[(out, dtype)])
+        });
+        let draw = next_draw(options.device);
+        let count = high.saturating_sub(low);
+        let params = [draw.seed as i64, draw.stream as i64, low, count].map(Scalar::I64);
+        only(B::map(Kernel::with(expr, &params), &[], &shape.into(), options.device))
+    }
+
+    /// The integers `0 .. n` in random order, `i64`.
+    pub fn randperm<'a>(n: usize, options: impl Into<Options<'a, B>>) -> Self {
+        let options = options.into();
+        let keys = Self::rand([n], (options.device, DType::F64));
+        let (_, order) = B::sort(&keys, 0, false);
+        order.to_dtype(options.dtype.unwrap_or(DType::I64))
+    }
+
+    /// For each element, 1 with the probability that the element is, else 0; in this tensor's dtype.
+    ///
+    /// # Panics
+    /// If the elements are not floats.
+    #[track_caller]
+    pub fn bernoulli(&self) -> Self {
+        static PROGRAMS: PerDType = PerDType::new();
+        let dtype = self.dtype();
+        if !dtype.is_float() {
+            raise(Error::DType {
+                op: "bernoulli",
+                dtypes: vec![dtype],
+                why: "probabilities are floats".into(),
+            });
+        }
+        let expr = PROGRAMS.get(dtype, || {
+            let builder = Builder::new(&[dtype]);
+            let [seed, stream] = [(); 2].map(|()| builder.param(DType::I64));
+            let u = builder.uniform(seed, stream, dtype.compute());
+            let out = u.lt(builder.input(0).cast(dtype.compute())).cast(dtype).id();
+            builder.finish("bernoulli", &[(out, dtype)])
+        });
+        let draw = next_draw(self.device());
+        let params = [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64));
+        only(B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device()))
     }
 
     /// Overwrites the elements with uniform random numbers in `[low, high)`.

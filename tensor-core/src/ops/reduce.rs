@@ -1,19 +1,18 @@
-//! Reductions.
+//! Reductions: many elements become one, over the whole tensor or along dimensions.
 
 use super::convert::cast_program;
-use crate::{Backend, Kernel, ReduceOp, Shape, Tensor};
+use crate::{Backend, DType, Error, Fused, Kernel, ReduceOp, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
     /// The sum of all elements; integers and bools add up in `i64`.
     pub fn sum(&self) -> Self {
-        let dims: Vec<usize> = (0..self.rank()).collect();
-        self.reduced(ReduceOp::Sum, &dims, false)
+        self.reduced(ReduceOp::Sum, &self.every_dim(), false)
     }
 
     /// The sums along `dims`.
     ///
     /// # Panics
-    /// If a dimension is out of range.
+    /// If a dimension is out of range or named twice.
     #[track_caller]
     pub fn sum_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
         let dims = self.sorted_dims("sum", dims.as_ref());
@@ -32,23 +31,299 @@ impl<B: Backend> Tensor<B> {
         self.reduced(ReduceOp::Sum, &dims, true).reshape_to(shape)
     }
 
+    /// The product of all elements; integers and bools multiply in `i64`.
+    pub fn prod(&self) -> Self {
+        self.reduced(ReduceOp::Prod, &self.every_dim(), false)
+    }
+
+    /// The products along `dims`.
+    ///
+    /// # Panics
+    /// If a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn prod_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        let dims = self.sorted_dims("prod", dims.as_ref());
+        self.reduced(ReduceOp::Prod, &dims, keepdim)
+    }
+
+    /// The mean of all elements, NaN if there are none.
+    ///
+    /// # Panics
+    /// If the elements are not floats.
+    #[track_caller]
+    pub fn mean(&self) -> Self {
+        self.floats("mean");
+        self.averaged(&self.every_dim(), false)
+    }
+
+    /// The means along `dims`.
+    ///
+    /// # Panics
+    /// If the elements are not floats, or a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn mean_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        self.floats("mean");
+        let dims = self.sorted_dims("mean", dims.as_ref());
+        self.averaged(&dims, keepdim)
+    }
+
+    /// The variance of all elements, with Bessel's correction (divided by n − 1).
+    ///
+    /// # Panics
+    /// If the elements are not floats.
+    #[track_caller]
+    pub fn var(&self) -> Self {
+        self.floats("var");
+        self.variance(&self.every_dim(), 1.0, false)
+    }
+
+    /// The variances along `dims`, divided by n − `correction`. Taken in two passes, so that a mean far
+    /// from zero costs no precision.
+    ///
+    /// # Panics
+    /// If the elements are not floats, or a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn var_dims(&self, dims: impl AsRef<[isize]>, correction: f64, keepdim: bool) -> Self {
+        self.floats("var");
+        let dims = self.sorted_dims("var", dims.as_ref());
+        self.variance(&dims, correction, keepdim)
+    }
+
+    /// The standard deviation of all elements, with Bessel's correction. Its gradient is 0 where it is 0.
+    ///
+    /// # Panics
+    /// If the elements are not floats.
+    #[track_caller]
+    pub fn std(&self) -> Self {
+        self.floats("std");
+        SAFE_SQRT.call([&self.variance(&self.every_dim(), 1.0, false)])
+    }
+
+    /// The standard deviations along `dims`: roots of `var_dims`.
+    ///
+    /// # Panics
+    /// If the elements are not floats, or a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn std_dims(&self, dims: impl AsRef<[isize]>, correction: f64, keepdim: bool) -> Self {
+        self.floats("std");
+        let dims = self.sorted_dims("std", dims.as_ref());
+        SAFE_SQRT.call([&self.variance(&dims, correction, keepdim)])
+    }
+
+    /// The largest element; NaN if any is. Equal ones share the gradient.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    pub fn max(&self) -> Self {
+        self.extremum("max", ReduceOp::Max, &self.every_dim(), false)
+    }
+
+    /// The smallest element; NaN if any is. Equal ones share the gradient.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    pub fn min(&self) -> Self {
+        self.extremum("min", ReduceOp::Min, &self.every_dim(), false)
+    }
+
+    /// The largest elements along `dims`; equal ones share the gradient.
+    ///
+    /// # Panics
+    /// If a dimension is out of range, named twice, or empty.
+    #[track_caller]
+    pub fn amax_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        let dims = self.sorted_dims("amax", dims.as_ref());
+        self.extremum("amax", ReduceOp::Max, &dims, keepdim)
+    }
+
+    /// The smallest elements along `dims`; equal ones share the gradient.
+    ///
+    /// # Panics
+    /// If a dimension is out of range, named twice, or empty.
+    #[track_caller]
+    pub fn amin_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        let dims = self.sorted_dims("amin", dims.as_ref());
+        self.extremum("amin", ReduceOp::Min, &dims, keepdim)
+    }
+
+    /// The largest elements along `dim` and their positions, the first of equals; the gradient goes to
+    /// that one.
+    ///
+    /// # Panics
+    /// If the dimension is out of range or empty.
+    #[track_caller]
+    pub fn max_dim(&self, dim: isize, keepdim: bool) -> (Self, Self) {
+        self.extremum_at("max", ReduceOp::ArgMax, dim, keepdim)
+    }
+
+    /// The smallest elements along `dim` and their positions, the first of equals; the gradient goes to
+    /// that one.
+    ///
+    /// # Panics
+    /// If the dimension is out of range or empty.
+    #[track_caller]
+    pub fn min_dim(&self, dim: isize, keepdim: bool) -> (Self, Self) {
+        self.extremum_at("min", ReduceOp::ArgMin, dim, keepdim)
+    }
+
+    /// The positions of the largest elements along `dim`, `i64`; the first of equals.
+    ///
+    /// # Panics
+    /// If the dimension is out of range or empty.
+    #[track_caller]
+    pub fn argmax(&self, dim: isize, keepdim: bool) -> Self {
+        let dim = self.dim("argmax", dim);
+        self.extremum("argmax", ReduceOp::ArgMax, &[dim], keepdim)
+    }
+
+    /// The positions of the smallest elements along `dim`, `i64`; the first of equals.
+    ///
+    /// # Panics
+    /// If the dimension is out of range or empty.
+    #[track_caller]
+    pub fn argmin(&self, dim: isize, keepdim: bool) -> Self {
+        let dim = self.dim("argmin", dim);
+        self.extremum("argmin", ReduceOp::ArgMin, &[dim], keepdim)
+    }
+
+    /// The row-major number of the largest element, `i64`: `torch.argmax` without a dim.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    pub fn argmax_all(&self) -> Self {
+        self.reshape([-1]).argmax(0, false)
+    }
+
+    /// The row-major number of the smallest element, `i64`: `torch.argmin` without a dim.
+    ///
+    /// # Panics
+    /// If there are no elements.
+    #[track_caller]
+    pub fn argmin_all(&self) -> Self {
+        self.reshape([-1]).argmin(0, false)
+    }
+
+    /// Whether any element differs from zero, as bool.
+    pub fn any(&self) -> Self {
+        self.reduced(ReduceOp::Any, &self.every_dim(), false)
+    }
+
+    /// Whether any element along `dims` differs from zero, as bool.
+    ///
+    /// # Panics
+    /// If a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn any_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        let dims = self.sorted_dims("any", dims.as_ref());
+        self.reduced(ReduceOp::Any, &dims, keepdim)
+    }
+
+    /// Whether all elements differ from zero, as bool.
+    pub fn all(&self) -> Self {
+        self.reduced(ReduceOp::All, &self.every_dim(), false)
+    }
+
+    /// Whether all elements along `dims` differ from zero, as bool.
+    ///
+    /// # Panics
+    /// If a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn all_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        let dims = self.sorted_dims("all", dims.as_ref());
+        self.reduced(ReduceOp::All, &dims, keepdim)
+    }
+
+    /// How many elements differ from zero, `i64`.
+    pub fn count_nonzero(&self) -> Self {
+        COUNT.reduce(ReduceOp::Sum, [self], &self.every_dim()).without(&self.every_dim())
+    }
+
+    /// How many elements along `dims` differ from zero, `i64`.
+    ///
+    /// # Panics
+    /// If a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn count_nonzero_dims(&self, dims: impl AsRef<[isize]>) -> Self {
+        let dims = self.sorted_dims("count_nonzero", dims.as_ref());
+        COUNT.reduce(ReduceOp::Sum, [self], &dims).without(&dims)
+    }
+
     #[track_caller]
     pub(crate) fn sorted_dims(&self, op: &'static str, dims: &[isize]) -> Vec<usize> {
         let mut sorted: Vec<usize> = dims.iter().map(|&d| self.dim(op, d)).collect();
         sorted.sort_unstable();
-        sorted.dedup();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            raise(Error::Argument { op, why: format!("a dim appears twice in {dims:?}") });
+        }
         sorted
+    }
+
+    /// Every dimension.
+    pub(crate) fn every_dim(&self) -> Vec<usize> {
+        (0..self.rank()).collect()
     }
 
     pub(crate) fn reduced(&self, op: ReduceOp, dims: &[usize], keepdim: bool) -> Self {
         let dtype = match op {
             ReduceOp::Sum | ReduceOp::Prod => self.dtype().sum(),
-            ReduceOp::Any | ReduceOp::All => crate::DType::Bool,
+            ReduceOp::Any | ReduceOp::All => DType::Bool,
             _ => self.dtype(),
         };
         let kernel = Kernel::new(cast_program(self.dtype(), dtype));
         let kept = B::reduce(op, kernel, &[self], self.shape(), dims);
         if keepdim { kept } else { kept.without(dims) }
+    }
+
+    /// How many elements are combined along `dims`.
+    pub(crate) fn count(&self, dims: &[usize]) -> f64 {
+        dims.iter().map(|&d| self.dims()[d]).product::<usize>() as f64
+    }
+
+    /// The mean along `dims`. Narrow floats add up and divide in `f32`, where their sum fits.
+    pub(crate) fn averaged(&self, dims: &[usize], keepdim: bool) -> Self {
+        let wide = self.dtype().compute();
+        let kernel = Kernel::new(cast_program(self.dtype(), wide));
+        let sum = B::reduce(ReduceOp::Sum, kernel, &[self], self.shape(), dims);
+        let mean = (sum / self.count(dims)).to_dtype(self.dtype());
+        if keepdim { mean } else { mean.without(dims) }
+    }
+
+    fn variance(&self, dims: &[usize], correction: f64, keepdim: bool) -> Self {
+        let wide = self.dtype().compute();
+        let mean = self.to_dtype(wide).averaged(dims, true);
+        let spread = SPREAD.reduce(ReduceOp::Sum, [self, &mean], dims);
+        let var = (spread / (self.count(dims) - correction).max(0.0)).to_dtype(self.dtype());
+        if keepdim { var } else { var.without(dims) }
+    }
+
+    #[track_caller]
+    fn extremum(&self, name: &'static str, op: ReduceOp, dims: &[usize], keepdim: bool) -> Self {
+        if dims.iter().any(|&d| self.dims()[d] == 0) {
+            raise(Error::Shape {
+                op: name,
+                shapes: vec![self.shape().clone()],
+                why: "of no elements there is none; only a reduction with a neutral element works"
+                    .into(),
+            });
+        }
+        self.reduced(op, dims, keepdim)
+    }
+
+    #[track_caller]
+    fn extremum_at(
+        &self,
+        name: &'static str,
+        op: ReduceOp,
+        dim: isize,
+        keepdim: bool,
+    ) -> (Self, Self) {
+        let at = self.dim(name, dim);
+        let indices = self.extremum(name, op, &[at], true);
+        let values = B::gather(self, at, &indices);
+        if keepdim { (values, indices) } else { (values.without(&[at]), indices.without(&[at])) }
     }
 
     /// Without `dims`, which have size 1.
@@ -61,3 +336,13 @@ impl<B: Backend> Tensor<B> {
         self.reshape_to(&shape)
     }
 }
+
+static COUNT: Fused<1> = Fused::new("count_nonzero", |[x]| x.ne(x.lit(0)).cast(DType::I64));
+
+static SPREAD: Fused<2> = Fused::new("spread", |[x, mean]| (x - mean).square());
+
+/// √x with the derivative 0 at 0, where PyTorch's `std` and `norm` have it so.
+pub(crate) static SAFE_SQRT: Fused<1> = Fused::new("sqrt", |[x]| {
+    let zero = x.eq(0.0);
+    zero.select(x.lit(0.0), zero.select(x.lit(1.0), x).sqrt())
+});

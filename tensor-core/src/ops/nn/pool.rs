@@ -71,7 +71,7 @@ impl<B: Backend> Tensor<B> {
                 return x;
             }
             if out == 1 {
-                return x.sum_dims([dim], true) / size as f64;
+                return x.averaged(&[lead + i], true);
             }
             let weights = Tensor::from_slice(&window_weights(size, out), [size, out], x.device());
             x.transpose(dim, -1).matmul(&weights.to_dtype(x.dtype())).transpose(dim, -1)
