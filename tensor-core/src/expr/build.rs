@@ -311,7 +311,8 @@ impl<'b> Val<'b> {
 
     /// ln(1 + eˣ), without overflow.
     pub fn softplus(self) -> Val<'b> {
-        self.max(0.0) + (-self.abs()).exp().log1p()
+        let x = self.cast(self.dtype().float());
+        x.max(0.0) + (-x.abs()).exp().log1p()
     }
 
     /// 1 / (1 + e⁻ˣ)

@@ -311,7 +311,10 @@ unary! {
     gelu gelu_ "x · Φ(x), the exact form with erf (Hendrycks, Gimpel 2016)." = |x| x.gelu();
     mish mish_ "x · tanh(softplus(x)) (Misra 2019)." = |x| x * x.softplus().tanh();
     softsign softsign_ "x / (1 + |x|)" = |x| x / (x.abs() + 1.0);
-    log_sigmoid log_sigmoid_ "ln sigmoid(x), without overflow." = |x| x.min(0.0) - (-x.abs()).exp().log1p();
+    log_sigmoid log_sigmoid_ "ln sigmoid(x), without overflow." = |x| {
+        let x = x.cast(x.dtype().float());
+        x.min(0.0) - (-x.abs()).exp().log1p()
+    };
     logical_not logical_not_ "Whether the element is zero." = |x| x.eq(x.lit(0));
     isnan isnan_ "Whether the element is NaN." = |x| x.is_nan();
     isinf isinf_ "Whether the element is infinite." = |x| x.is_inf();
