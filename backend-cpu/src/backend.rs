@@ -7,7 +7,7 @@ use kiln_tensor_core::{
     ReduceOp, ScanOp, ScatterOp, Shape, Tensor, raise,
 };
 
-use crate::kernels::{index, matmul, naive, nonzero, pool, sort};
+use crate::kernels::{index, map, matmul, naive, nonzero, pool, sort};
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
 
@@ -75,11 +75,11 @@ impl Backend for Cpu {
         shape: &Shape,
         _: &CpuDevice,
     ) -> Outputs<Self> {
-        naive::map(kernel, inputs, shape).into_iter().collect()
+        map::map(kernel, inputs, shape)
     }
 
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {
-        naive::map_into(kernel, inputs, outputs);
+        map::map_into(kernel, inputs, outputs);
     }
 
     fn reduce(

@@ -1,12 +1,17 @@
 //! Loops over elements. `unsafe` lives here and in `storage`.
 
 pub(crate) mod dispatch;
+pub(crate) mod expr;
 pub(crate) mod gemm;
 pub(crate) mod index;
+pub(crate) mod map;
+pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod naive;
 pub(crate) mod nonzero;
 pub(crate) mod pool;
+pub(crate) mod simd;
 pub(crate) mod sort;
+pub(crate) mod strides;
 pub(crate) mod walk;
 pub(crate) mod workers;

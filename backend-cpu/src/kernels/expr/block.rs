@@ -1,0 +1,317 @@
+//! Feeding blocks of operands through a program.
+
+use std::cell::RefCell;
+
+use smallvec::SmallVec;
+
+use super::program::{Program, Splat};
+use super::{BLOCK, Frame, Register};
+use crate::kernels::simd::GROUP;
+use crate::kernels::strides::pieces;
+
+/// Where a program's input comes from, or its output goes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Operand {
+    /// Where element 0 lies.
+    pub(crate) base: *mut u8,
+    /// Bytes of an element.
+    pub(crate) size: usize,
+    pub(crate) place: Place,
+}
+
+// SAFETY: threads that share an operand read it, or write elements that are each their own.
+unsafe impl Send for Operand {}
+// SAFETY: as above.
+unsafe impl Sync for Operand {}
+
+/// How an operand's elements lie.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// In row-major order without gaps.
+    Flat,
+    /// One element stands for all.
+    One,
+    /// By strides, in elements, over the sizes that the runner was given.
+    Strided(SmallVec<[isize; 6]>),
+    /// Nowhere: the caller takes each block from `Runner::result`.
+    Kept,
+}
+
+/// What all threads share of one run of a program.
+pub(crate) struct Job<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) sizes: &'a [usize],
+    pub(crate) inputs: &'a [Operand],
+    pub(crate) outputs: &'a [Operand],
+    /// Outputs that are also inputs which the program still reads after writing, as bits.
+    pub(crate) aside: u64,
+    pub(crate) splats: &'a [Splat],
+    pub(crate) numbers: &'a [u64],
+}
+
+// SAFETY: what it refers to is shared for reading.
+unsafe impl Sync for Job<'_> {}
+
+/// A thread's registers.
+pub(crate) struct Runner<'a> {
+    job: &'a Job<'a>,
+    registers: SmallVec<[Register; 16]>,
+    scratch: *mut u8,
+}
+
+/// Bytes of a staged block.
+const STAGE: usize = BLOCK * 8;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<[u64; 8]>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends so many bytes of the thread's scratch memory, aligned to eight bytes.
+pub(crate) fn with_scratch<R>(bytes: usize, f: impl FnOnce(*mut u8) -> R) -> R {
+    // Taken out while in use, so that a nested call gets its own.
+    let mut memory = SCRATCH.take();
+    let lines = bytes.div_ceil(64);
+    if memory.len() < lines {
+        memory.resize(lines, [0; 8]);
+    }
+    let result = f(memory.as_mut_ptr().cast());
+    SCRATCH.set(memory);
+    result
+}
+
+impl<'a> Job<'a> {
+    /// Bytes of scratch memory that a runner needs.
+    fn scratch(&self) -> usize {
+        let staged = self.program.inputs + self.program.outputs.len();
+        staged * STAGE + self.program.temporaries * self.program.slot
+    }
+
+    /// Runs `f` with this thread's runner.
+    pub(crate) fn with_runner<R>(&'a self, f: impl FnOnce(&mut Runner<'a>) -> R) -> R {
+        // A runner starts its registers at a line of the cache where the memory allows it.
+        with_scratch(self.scratch() + 64, |memory| {
+            let scratch = memory.wrapping_add(memory.align_offset(64));
+            f(&mut Runner::new(self, scratch))
+        })
+    }
+
+    /// Computes elements `start..end` on this thread.
+    pub(crate) fn run(&self, start: usize, end: usize) {
+        let row = self.row();
+        self.with_runner(|runner| {
+            let mut at = start;
+            while at < end {
+                let mut len = BLOCK.min(end - at);
+                if let Some(row) = row {
+                    len = len.min(row - at % row);
+                }
+                runner.block(at, len);
+                at += len;
+            }
+        });
+    }
+
+    /// The length of rows where blocks should end with them: long ones of strided operands.
+    fn row(&self) -> Option<usize> {
+        let strided = |x: &Operand| matches!(x.place, Place::Strided(_));
+        let row = *self.sizes.last()?;
+        let any = self.inputs.iter().any(strided) || self.outputs.iter().any(strided);
+        (any && row >= BLOCK / 4).then_some(row)
+    }
+}
+
+impl<'a> Runner<'a> {
+    fn new(job: &'a Job<'a>, scratch: *mut u8) -> Self {
+        let program = job.program;
+        let slots = program.inputs + program.outputs.len();
+        let mut runner = Runner { job, registers: SmallVec::new(), scratch };
+        for k in 0..slots {
+            runner.registers.push(Register { ptr: runner.stage(k), step: 1 });
+        }
+        for (k, input) in job.inputs.iter().enumerate().filter(|(_, x)| x.place == Place::One) {
+            // SAFETY: the operand has an element, the stage room for sixteen.
+            unsafe { fill(input.base, input.size, runner.stage(k), GROUP) };
+            runner.registers[k].step = 0;
+        }
+        let splats = program.constants.iter().chain(job.splats);
+        let fixed = splats.map(|splat| Register { ptr: splat.as_ptr().cast_mut().cast(), step: 0 });
+        runner.registers.extend(fixed);
+        let temporaries = scratch.wrapping_add(slots * STAGE);
+        for k in 0..program.temporaries {
+            let ptr = temporaries.wrapping_add(k * program.slot);
+            runner.registers.push(Register { ptr, step: 1 });
+        }
+        runner
+    }
+
+    fn stage(&self, slot: usize) -> *mut u8 {
+        self.scratch.wrapping_add(slot * STAGE)
+    }
+
+    /// Computes elements `start..start + len`, at most [`BLOCK`].
+    #[inline]
+    pub(crate) fn block(&mut self, start: usize, len: usize) {
+        let job = self.job;
+        let program = job.program;
+        let padded = len.next_multiple_of(GROUP);
+        for (k, input) in job.inputs.iter().enumerate() {
+            self.registers[k] = match &input.place {
+                Place::Flat => {
+                    let ptr = input.base.wrapping_add(start * input.size);
+                    Register { ptr: self.whole(k, ptr, len * input.size, padded == len), step: 1 }
+                }
+                Place::Strided(strides) => self.gathered(k, input, strides, start, len),
+                Place::One | Place::Kept => continue,
+            };
+        }
+        for (o, output) in job.outputs.iter().enumerate() {
+            let direct = output.place == Place::Flat && padded == len && job.aside >> o & 1 == 0;
+            self.registers[program.inputs + o].ptr = if direct {
+                output.base.wrapping_add(start * output.size)
+            } else {
+                self.stage(program.inputs + o)
+            };
+        }
+        let registers = &self.registers;
+        let frame = Frame { registers, len: padded, index: start, numbers: job.numbers };
+        for step in &program.steps {
+            // SAFETY: the registers have the types and lengths that the program was translated for:
+            // operands hold `len` elements, or are staged in scratch memory for `padded`.
+            unsafe { (step.run)(&frame, step) };
+        }
+        for (o, output) in job.outputs.iter().enumerate() {
+            let from = self.stage(program.inputs + o);
+            if self.registers[program.inputs + o].ptr == from {
+                // SAFETY: the output's elements in this range are this block's.
+                unsafe { put(output, job.sizes, from, start, len) };
+            }
+        }
+    }
+
+    /// Elements that lie side by side: where they are, or staged if a vector would read past them.
+    #[inline]
+    fn whole(&self, slot: usize, ptr: *mut u8, bytes: usize, in_place: bool) -> *mut u8 {
+        if in_place {
+            return ptr;
+        }
+        let stage = self.stage(slot);
+        // SAFETY: the operand has these bytes, and the stage room for a block.
+        unsafe { ptr.copy_to_nonoverlapping(stage, bytes) };
+        stage
+    }
+
+    /// Elements by strides, side by side.
+    fn gathered(
+        &self,
+        slot: usize,
+        input: &Operand,
+        strides: &[isize],
+        start: usize,
+        len: usize,
+    ) -> Register {
+        let sizes = self.job.sizes;
+        let inner = *strides.last().expect("a strided operand has dims");
+        let size = input.size;
+        let stage = self.stage(slot);
+        let mut register = Register { ptr: stage, step: 1 };
+        pieces(sizes, strides, start, len, |distance, first, count| {
+            let from = input.base.wrapping_offset(distance * size as isize);
+            let to = stage.wrapping_add(first * size);
+            match inner {
+                1 if count == len => {
+                    let in_place = len.is_multiple_of(GROUP);
+                    register.ptr = self.whole(slot, from, len * size, in_place);
+                }
+                // SAFETY: the layout names these elements; the stage has room for a block.
+                1 => unsafe { from.copy_to_nonoverlapping(to, count * size) },
+                0 if count == len => {
+                    // SAFETY: as above.
+                    unsafe { fill(from, size, to, GROUP) };
+                    register.step = 0;
+                }
+                // SAFETY: as above.
+                0 => unsafe { fill(from, size, to, count) },
+                // SAFETY: as above.
+                _ => unsafe { copy_strided(from, inner, to, 1, size, count) },
+            }
+        });
+        register
+    }
+
+    /// The elements of the last block of an output that is kept.
+    pub(crate) fn result(&self, output: usize) -> *const u8 {
+        self.registers[self.job.program.inputs + output].ptr
+    }
+
+    /// The elements of an input in the last block, and their step.
+    pub(crate) fn input(&self, k: usize) -> Register {
+        self.registers[k]
+    }
+}
+
+/// Writes staged elements to an output.
+///
+/// # Safety
+/// The output has the elements of this range, and nobody else uses them now.
+unsafe fn put(output: &Operand, sizes: &[usize], from: *const u8, start: usize, len: usize) {
+    let size = output.size;
+    match &output.place {
+        Place::Kept => {}
+        Place::Flat | Place::One => {
+            let to = output.base.wrapping_add(start * size);
+            // SAFETY: by the caller's word.
+            unsafe { from.copy_to_nonoverlapping(to, len * size) }
+        }
+        Place::Strided(strides) => {
+            let inner = *strides.last().expect("a strided operand has dims");
+            pieces(sizes, strides, start, len, |distance, first, count| {
+                let to = output.base.wrapping_offset(distance * size as isize);
+                let from = from.wrapping_add(first * size);
+                // SAFETY: by the caller's word.
+                unsafe { copy_strided(from, 1, to, inner, size, count) }
+            });
+        }
+    }
+}
+
+/// Copies `count` elements of `size` bytes between places that step by so many elements.
+///
+/// # Safety
+/// All these elements exist, and the places do not overlap.
+pub(crate) unsafe fn copy_strided(
+    from: *const u8,
+    from_step: isize,
+    to: *mut u8,
+    to_step: isize,
+    size: usize,
+    count: usize,
+) {
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn copy<T: Copy>(from: *const u8, fs: isize, to: *mut u8, ts: isize, count: usize) {
+        let (from, to) = (from.cast::<T>(), to.cast::<T>());
+        for i in 0..count as isize {
+            // SAFETY: by the caller's word.
+            unsafe { to.wrapping_offset(i * ts).write(from.wrapping_offset(i * fs).read()) }
+        }
+    }
+    // SAFETY: by the caller's word; elements are aligned to their size.
+    unsafe {
+        match size {
+            8 => copy::<u64>(from, from_step, to, to_step, count),
+            4 => copy::<u32>(from, from_step, to, to_step, count),
+            2 => copy::<u16>(from, from_step, to, to_step, count),
+            _ => copy::<u8>(from, from_step, to, to_step, count),
+        }
+    }
+}
+
+/// Writes one element `count` times.
+///
+/// # Safety
+/// The element exists, and there is room for the copies.
+unsafe fn fill(from: *const u8, size: usize, to: *mut u8, count: usize) {
+    // SAFETY: by the caller's word.
+    unsafe { copy_strided(from, 0, to, 1, size, count) }
+}

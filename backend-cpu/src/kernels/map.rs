@@ -1,0 +1,112 @@
+//! `map`, `map_into`, `map_each_into`: programs over whole tensors.
+
+use kiln_tensor_core::{Kernel, Outputs, Shape, Tensor};
+use smallvec::SmallVec;
+
+use super::expr::{Job, Operand, Place, Program, program};
+use super::strides::Merged;
+use crate::Cpu;
+use crate::storage::{Fresh, Locked};
+use crate::threads::parallel_for;
+
+/// See `Backend::map`.
+pub(crate) fn map(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], shape: &Shape) -> Outputs<Cpu> {
+    let program = program(kernel.expr);
+    let mut fresh: SmallVec<[Fresh; 1]> =
+        kernel.expr.outputs().iter().map(|o| Fresh::new(shape, o.dtype)).collect();
+    if shape.numel() > 0 {
+        let locked = Locked::read(inputs);
+        let outputs: SmallVec<[Operand; 1]> = fresh
+            .iter_mut()
+            .zip(kernel.expr.outputs())
+            .map(|(out, o)| Operand { base: out.ptr(), size: o.dtype.size(), place: Place::Flat })
+            .collect();
+        let (sizes, inputs) = operands(shape, inputs, &locked);
+        run(program, kernel, shape.numel(), &sizes, &inputs, &outputs, 0);
+    }
+    fresh.into_iter().map(Fresh::finish).collect()
+}
+
+/// See `Backend::map_into`.
+pub(crate) fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], outputs: &[&Tensor<Cpu>]) {
+    let shape = outputs[0].shape();
+    if shape.numel() == 0 {
+        return;
+    }
+    let program = program(kernel.expr);
+    let locked = Locked::new(inputs, outputs);
+    let aside = program.aside(inputs, outputs);
+    let all: SmallVec<[&Tensor<Cpu>; 4]> = inputs.iter().chain(outputs).copied().collect();
+    let (sizes, all) = operands(shape, &all, &locked);
+    let (inputs, outputs) = all.split_at(inputs.len());
+    run(program, kernel, shape.numel(), &sizes, inputs, outputs, aside);
+}
+
+type Operands = SmallVec<[Operand; 4]>;
+
+/// The operands of tensors that broadcast to `shape`, and the sizes that their strides are over.
+pub(super) fn operands(
+    shape: &Shape,
+    tensors: &[&Tensor<Cpu>],
+    locked: &Locked<'_>,
+) -> (SmallVec<[usize; 6]>, Operands) {
+    let simple = |x: &Tensor<Cpu>| x.numel() == 1 || (x.shape() == shape && x.is_contiguous());
+    let operand = |x: &Tensor<Cpu>, place: Place| Operand {
+        base: locked.ptr(x),
+        size: x.dtype().size(),
+        place,
+    };
+    let one = shape.numel() == 1;
+    if tensors.iter().all(|x| simple(x)) {
+        let place = |x: &Tensor<Cpu>| {
+            if x.numel() == 1 && !one { Place::One } else { Place::Flat }
+        };
+        return (SmallVec::new(), tensors.iter().map(|x| operand(x, place(x))).collect());
+    }
+    let merged = Merged::new(shape, tensors.iter().map(|x| x.layout())).merged(|_| false);
+    let operands = tensors.iter().enumerate().map(|(k, x)| {
+        let place = if merged.is_flat(k) {
+            Place::Flat
+        } else if merged.strides[k].iter().all(|&stride| stride == 0) {
+            Place::One
+        } else {
+            Place::Strided(merged.strides[k].clone())
+        };
+        operand(x, place)
+    });
+    let operands = operands.collect();
+    (merged.sizes, operands)
+}
+
+fn run(
+    program: &Program,
+    kernel: Kernel<'_>,
+    total: usize,
+    sizes: &[usize],
+    inputs: &[Operand],
+    outputs: &[Operand],
+    aside: u64,
+) {
+    let (splats, numbers) = program.arguments(kernel.params);
+    let (splats, numbers) = (&splats[..], &numbers[..]);
+    let job = Job { program, sizes, inputs, outputs, aside, splats, numbers };
+    let chunk = program.chunk();
+    if total <= chunk {
+        return job.run(0, total);
+    }
+    parallel_for(total.div_ceil(chunk), |i| job.run(i * chunk, total.min((i + 1) * chunk)));
+}
+
+impl Program {
+    /// Outputs that are also an input which is read after they are written, as bits.
+    fn aside(&self, inputs: &[&Tensor<Cpu>], outputs: &[&Tensor<Cpu>]) -> u64 {
+        let mut aside = 0;
+        for (o, output) in outputs.iter().enumerate() {
+            let key = output.storage().key();
+            let read_later = |k: usize| k >= 64 || self.hazards(o) >> k & 1 == 1;
+            let clash = |(k, x): (usize, &&Tensor<Cpu>)| read_later(k) && x.storage().key() == key;
+            aside |= u64::from(inputs.iter().enumerate().any(clash)) << o;
+        }
+        aside
+    }
+}

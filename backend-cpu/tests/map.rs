@@ -1,0 +1,164 @@
+//! Elementwise programs against the reference: every op, dtype, layout, and length of the last block.
+
+use kiln_backend_cpu::{Cpu, CpuDevice};
+use kiln_conformance::{Reference, ReferenceDevice};
+use kiln_tensor_core::DType::{self, *};
+use kiln_tensor_core::{BINARY, Backend, Fused, Scalar, Shape, Tensor, UNARY, ViewOp, philox};
+
+/// Numbers of a dtype without a pattern that a kernel could share: signs, zeros, halves, edges.
+fn numbers<B: Backend>(n: usize, dtype: DType, seed: u64, device: &B::Device) -> Tensor<B> {
+    let values: Vec<f64> = (0..n as u64)
+        .map(|i| {
+            let u = philox::uniform(seed, 0, i, F64);
+            match (i + seed) % 11 {
+                0 => 0.0,
+                1 => (u * 6.0).round() - 3.0,
+                2 => 1.0,
+                _ => (u - 0.5) * if dtype == U8 { 200.0 } else { 6.0 },
+            }
+        })
+        .collect();
+    Tensor::from_slice(&values, [n], device).to_dtype(dtype)
+}
+
+/// How far apart two results may be, relative to the larger: a few units in the last place.
+fn tolerance(dtype: DType) -> f64 {
+    match dtype {
+        F64 => 1e-13,
+        F32 => 2e-6,
+        F16 => 2e-3,
+        BF16 => 1.6e-2,
+        _ => 0.0,
+    }
+}
+
+#[track_caller]
+fn agree(what: &str, ours: &Tensor<Cpu>, theirs: &Tensor<Reference>) {
+    assert_eq!((ours.dtype(), ours.dims()), (theirs.dtype(), theirs.dims()), "{what}");
+    let bound = tolerance(ours.dtype());
+    let (a, b) = (ours.to_dtype(F64).to_vec::<f64>(), theirs.to_dtype(F64).to_vec::<f64>());
+    for (i, (a, b)) in a.into_iter().zip(b).enumerate() {
+        let near = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= bound * (1.0 + b.abs());
+        assert!(near, "{what}, element {i}: {a} instead of {b}");
+    }
+}
+
+fn both(n: usize, dtype: DType, seed: u64) -> (Tensor<Cpu>, Tensor<Reference>) {
+    (numbers(n, dtype, seed, &CpuDevice), numbers(n, dtype, seed, &ReferenceDevice))
+}
+
+#[test]
+fn unary_ops() {
+    for dtype in DType::ALL {
+        for n in [1, 37] {
+            let (x, r) = both(n, dtype, 3);
+            for op in UNARY {
+                agree(&format!("{} {dtype}", op.name), &op.call(&x, &[]), &op.call(&r, &[]));
+            }
+        }
+    }
+}
+
+#[test]
+fn binary_ops() {
+    for a in DType::ALL {
+        for b in DType::ALL {
+            let ((x, rx), (y, ry)) = (both(301, a, 1), both(301, b, 2));
+            for op in BINARY {
+                // The remainder of nearly equal numbers jumps with their last bit.
+                let jumps = matches!(op.name, "remainder" | "fmod" | "floor_divide" | "pow");
+                let narrow = |d: DType| d != F64 && d.is_float();
+                if jumps && (narrow(a) || narrow(b)) {
+                    continue;
+                }
+                if !(a == Bool && b == Bool) {
+                    agree(&format!("{} {a} {b}", op.name), &op.call(&x, &y), &op.call(&rx, &ry));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn binary_ops_with_numbers() {
+    for dtype in DType::ALL {
+        let (x, r) = both(70, dtype, 5);
+        for number in [Scalar::I64(2), Scalar::F64(2.5), Scalar::I64(-3), Scalar::Bool(true)] {
+            for op in BINARY {
+                let bools = dtype == Bool && matches!(number, Scalar::Bool(_));
+                let jumps = matches!(op.name, "remainder" | "fmod" | "floor_divide");
+                if bools || (jumps && dtype.is_float() && dtype != F64) {
+                    continue;
+                }
+                let what = format!("{} {dtype} {number:?}", op.name);
+                agree(&what, &op.call(&x, &number), &op.call(&r, &number));
+            }
+        }
+    }
+}
+
+#[test]
+fn layouts() {
+    fn views<B: Backend>(x: &Tensor<B>) -> Vec<Tensor<B>> {
+        let x = x.reshape_to(&Shape::from([5, 4, 77]));
+        vec![
+            x.permute([2, 0, 1]),
+            x.transpose(0, 1),
+            x.narrow(2, 3, 70),
+            x.narrow(0, 1, 3).transpose(1, 2),
+            x.view_as_op(&ViewOp::Slice { dim: 2, start: 1, len: 25, step: 3 }),
+            x.view_as_op(&ViewOp::Slice { dim: 2, start: 76, len: 77, step: -1 }),
+            x.narrow(1, 2, 1),
+            x.narrow(2, 7, 1),
+        ]
+    }
+    let add = Fused::new("f", |[a, b, c]| (a * b + c).relu());
+    for dtype in [F64, F32, F16, I64, U8] {
+        let ((x, rx), (y, ry)) = (both(1540, dtype, 1), both(1540, dtype, 2));
+        for (i, (v, rv)) in views(&x).iter().zip(views(&rx)).enumerate() {
+            let (w, rw) = (views(&y).swap_remove(i), views(&ry).swap_remove(i));
+            let (row, r_row) = (w.narrow(0, 1, 1), rw.narrow(0, 1, 1));
+            let (column, r_column) = (w.narrow(2, 0, 1), rw.narrow(2, 0, 1));
+            agree(&format!("view {i} {dtype}"), &v.copy(), &rv.copy());
+            let ours = add.call([v, &row, &column]);
+            agree(&format!("broadcast {i} {dtype}"), &ours, &add.call([&rv, &r_row, &r_column]));
+            v.add_(&column.copy());
+            rv.add_(&r_column.copy());
+            agree(&format!("in place {i} {dtype}"), &x, &rx);
+        }
+    }
+}
+
+#[test]
+fn in_place_outputs_do_not_disturb_inputs() {
+    use kiln_tensor_core::{Expr, Kernel};
+    // The first output is written before the first input is read for the last time.
+    let expr = Expr::with_params("swap", [F32, F32], [], |[a, b], []| [b * 2.0, a * b, a + 1.0]);
+    for n in [5, 256, 1000] {
+        let ((a, ra), (b, rb)) = (both(n, F32, 1), both(n, F32, 2));
+        let (c, rc) = both(n, F32, 3);
+        Cpu::map_into(Kernel::new(&expr), &[&a, &b], &[&a, &b, &c]);
+        Reference::map_into(Kernel::new(&expr), &[&ra, &rb], &[&ra, &rb, &rc]);
+        agree("a", &a, &ra);
+        agree("b", &b, &rb);
+        agree("c", &c, &rc);
+    }
+}
+
+#[test]
+fn random_numbers_are_those_of_philox() {
+    use kiln_tensor_core::{Kernel, expr::Builder};
+    for dtype in [F64, F32, F16, BF16] {
+        let builder = Builder::new(&[]);
+        let (seed, stream) = (builder.param(I64), builder.param(I64));
+        let out = builder.uniform(seed, stream, dtype).id();
+        let expr = builder.finish("rand", &[(out, dtype)]);
+        let params = [Scalar::I64(9), Scalar::I64(4)];
+        let n = 100_003;
+        let x = Cpu::map(Kernel::with(&expr, &params), &[], &[n].into(), &CpuDevice).remove(0);
+        let values = x.to_dtype(F64).to_vec::<f64>();
+        for (i, &value) in values.iter().enumerate() {
+            assert_eq!(value, philox::uniform(9, 4, i as u64, dtype), "element {i} of {dtype}");
+        }
+    }
+}
