@@ -29,7 +29,7 @@ pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use ops::{
     ArrayData, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex, NewAxis, Operand,
-    Options, Reduction, Step, Steps, Term, UNARY, Unary,
+    Options, PadMode, Reduction, Step, Steps, Term, UNARY, Unary,
 };
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;

@@ -24,7 +24,7 @@ pub(crate) use convert::cast_program;
 pub use create::Options;
 pub use fused::{Fused, FusedWith};
 pub use indexing::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
-pub use nn::Reduction;
+pub use nn::{PadMode, Reduction};
 pub use operand::{Operand, Term};
 pub use pointwise::{BINARY, Binary, UNARY, Unary};
 pub use ranges::Steps;

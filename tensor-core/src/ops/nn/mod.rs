@@ -1,9 +1,12 @@
 //! The functions of `torch.nn.functional`: checks, then primitives.
 
+mod activation;
 mod conv;
 mod loss;
 mod norm;
+mod pad;
 mod pool;
 mod softmax;
 
 pub use loss::Reduction;
+pub use pad::PadMode;
