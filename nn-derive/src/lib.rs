@@ -23,6 +23,7 @@ use options::{FieldOptions, StructOptions};
 /// | `#[module(rename = "name")]` | a field | its name in paths and in state dicts |
 /// | `#[module(backend = Type)]` | the struct | the backend, where no field tells it |
 /// | `#[module(extra_repr = path)]` | the struct | `fn(&Self) -> String`, shown inside the parentheses |
+/// | `#[module(type_name = path)]` | the struct | `fn(&Self) -> &'static str`, shown before the parentheses |
 /// | `#[module(crate = path)]` | the struct | where `kiln-nn` is, if it is neither a dependency nor `kiln::nn` |
 ///
 /// The backend is the type parameter that is bounded by `Backend`, or else that of the first field
@@ -77,6 +78,11 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
         }
     });
 
+    let type_name = match &options.type_name {
+        Some(path) => quote!(#path(self)),
+        None => quote!(#name),
+    };
+
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics #nn::Module for #ident #ty_generics #where_clause {
@@ -95,7 +101,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
             }
 
             fn type_name(&self) -> &'static str {
-                #name
+                #type_name
             }
 
             #(#hooks)*

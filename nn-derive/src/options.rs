@@ -7,6 +7,7 @@ use syn::{Attribute, LitStr, Path, Result, Type};
 pub struct StructOptions {
     pub backend: Option<Type>,
     pub extra_repr: Option<Path>,
+    pub type_name: Option<Path>,
     pub krate: Option<Path>,
 }
 
@@ -19,11 +20,14 @@ impl StructOptions {
                     options.backend = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("extra_repr") {
                     options.extra_repr = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("type_name") {
+                    options.type_name = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("crate") {
                     options.krate = Some(meta.value()?.parse()?);
                 } else {
                     return Err(meta.error(
-                        "a struct takes `backend = Type`, `extra_repr = path` or `crate = path`",
+                        "a struct takes `backend = Type`, `extra_repr = path`, `type_name = path` or \
+                         `crate = path`",
                     ));
                 }
                 Ok(())

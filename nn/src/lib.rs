@@ -17,6 +17,7 @@ mod module;
 mod module_ext;
 mod param;
 mod print;
+mod python;
 mod safetensors;
 mod state_dict;
 

@@ -3,7 +3,7 @@
 use kiln_tensor_core::{Backend, Options, Shape, Tensor};
 
 use crate::init::{self, FanMode, Nonlinearity};
-use crate::{Forward, Hooks, Module, Param};
+use crate::{Forward, Hooks, Module, Param, python};
 
 /// A weight as PyTorch starts all its linear and convolution layers: uniform in `±1 / √fan_in`.
 pub(crate) fn weight<B: Backend>(shape: Shape, options: &Options<'_, B>) -> Param<B> {
@@ -70,14 +70,9 @@ impl<B: Backend> Linear<B> {
 
     fn describe(&self) -> String {
         let shape = self.weight.shape();
-        let bias = python(self.bias.is_some());
+        let bias = python::bool(self.bias.is_some());
         format!("in_features={}, out_features={}, bias={bias}", shape[1], shape[0])
     }
-}
-
-/// A truth value as Python writes it.
-pub(crate) fn python(value: bool) -> &'static str {
-    if value { "True" } else { "False" }
 }
 
 impl<B: Backend> Forward for Linear<B> {

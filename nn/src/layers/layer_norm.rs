@@ -1,0 +1,79 @@
+//! Layer normalisation.
+
+use kiln_tensor_core::{Backend, Options, Shape, Tensor};
+
+use crate::{Forward, Hooks, Module, Param, python};
+
+/// Normalises over the trailing dimensions (Ba, Kiros, Hinton 2016).
+#[derive(Debug, Module)]
+#[module(extra_repr = Self::describe)]
+pub struct LayerNorm<B: Backend> {
+    /// Of the normalized shape, ones at first.
+    pub weight: Option<Param<B>>,
+    /// Of the normalized shape, zeros at first.
+    pub bias: Option<Param<B>>,
+    normalized_shape: Shape,
+    eps: f64,
+    hooks: Hooks<B>,
+}
+
+impl<B: Backend> LayerNorm<B> {
+    /// Over trailing dimensions of these sizes: `eps` 1e-5, with weight and bias. The options are
+    /// `&device` or `(&device, dtype)`.
+    pub fn new<'a>(
+        normalized_shape: impl Into<Shape>,
+        options: impl Into<Options<'a, B>>,
+    ) -> Self {
+        let (shape, options) = (normalized_shape.into(), options.into());
+        LayerNorm {
+            weight: Some(Param::new(Tensor::ones(&shape, Options { ..options }))),
+            bias: Some(Param::new(Tensor::zeros(&shape, options))),
+            normalized_shape: shape,
+            eps: 1e-5,
+            hooks: Hooks::new(),
+        }
+    }
+
+    /// What is added to the variance; 1e-5 by default.
+    #[must_use]
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Whether it multiplies by a weight and adds a bias; `true` by default.
+    #[must_use]
+    pub fn elementwise_affine(mut self, on: bool) -> Self {
+        if !on {
+            (self.weight, self.bias) = (None, None);
+        }
+        self
+    }
+
+    /// Whether an affine layer adds a bias; `true` by default.
+    #[must_use]
+    pub fn bias(mut self, on: bool) -> Self {
+        if !on {
+            self.bias = None;
+        }
+        self
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "{}, eps={}, elementwise_affine={}, bias={}",
+            python::tuple(&self.normalized_shape),
+            python::float(self.eps),
+            python::bool(self.weight.is_some()),
+            python::bool(self.bias.is_some()),
+        )
+    }
+}
+
+impl<B: Backend> Forward for LayerNorm<B> {
+    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+        let weight = self.weight.as_ref().map(Param::tensor);
+        let bias = self.bias.as_ref().map(Param::tensor);
+        x.layer_norm(&self.normalized_shape, weight.as_ref(), bias.as_ref(), self.eps)
+    }
+}

@@ -1,0 +1,228 @@
+//! Pooling over one to three spatial dimensions.
+
+use kiln_tensor_core::{Backend, PoolSpec, Tensor};
+
+use super::Sizes;
+use crate::{Forward, Hooks, Module, python};
+
+/// Maxima of windows of `[n, c, length]` (or `[c, length]`).
+pub type MaxPool1d<B> = MaxPool<B, 1>;
+/// Maxima of windows of `[n, c, height, width]` (or `[c, height, width]`).
+pub type MaxPool2d<B> = MaxPool<B, 2>;
+/// Maxima of windows of `[n, c, depth, height, width]` (or without `n`).
+pub type MaxPool3d<B> = MaxPool<B, 3>;
+/// Means of windows of `[n, c, length]` (or `[c, length]`).
+pub type AvgPool1d<B> = AvgPool<B, 1>;
+/// Means of windows of `[n, c, height, width]` (or `[c, height, width]`).
+pub type AvgPool2d<B> = AvgPool<B, 2>;
+/// Means of windows of `[n, c, depth, height, width]` (or without `n`).
+pub type AvgPool3d<B> = AvgPool<B, 3>;
+/// Means of windows chosen for an output of a given length.
+pub type AdaptiveAvgPool1d<B> = AdaptiveAvgPool<B, 1>;
+/// Means of windows chosen for an output of a given height and width.
+pub type AdaptiveAvgPool2d<B> = AdaptiveAvgPool<B, 2>;
+/// Means of windows chosen for an output of a given depth, height and width.
+pub type AdaptiveAvgPool3d<B> = AdaptiveAvgPool<B, 3>;
+
+fn named(names: [&'static str; 3], dims: usize) -> &'static str {
+    names.get(dims.wrapping_sub(1)).copied().unwrap_or("Pool")
+}
+
+/// What both kinds of pooling take.
+#[derive(Clone, Copy, Debug)]
+struct Window<const N: usize> {
+    kernel: Sizes<N>,
+    stride: Option<Sizes<N>>,
+    padding: Sizes<N>,
+    ceil_mode: bool,
+}
+
+impl<const N: usize> Window<N> {
+    fn new(kernel: Sizes<N>) -> Self {
+        Window { kernel, stride: None, padding: Sizes::All(0), ceil_mode: false }
+    }
+
+    fn stride(&self) -> Sizes<N> {
+        self.stride.unwrap_or(self.kernel)
+    }
+
+    fn spec(&self) -> PoolSpec {
+        PoolSpec {
+            stride: self.stride().each().as_slice().into(),
+            padding: self.padding.each().as_slice().into(),
+            ceil_mode: self.ceil_mode,
+            ..PoolSpec::new(&self.kernel.each())
+        }
+    }
+}
+
+macro_rules! window_options {
+    () => {
+        /// The distance between two windows; by default they lie side by side.
+        #[must_use]
+        pub fn stride(mut self, stride: impl Into<Sizes<N>>) -> Self {
+            self.window.stride = Some(stride.into());
+            self
+        }
+
+        /// What is added on both sides, at most half of a window; 0 by default.
+        #[must_use]
+        pub fn padding(mut self, padding: impl Into<Sizes<N>>) -> Self {
+            self.window.padding = padding.into();
+            self
+        }
+
+        /// Whether a last window that reaches over the edge counts; `false` by default.
+        #[must_use]
+        pub fn ceil_mode(mut self, on: bool) -> Self {
+            self.window.ceil_mode = on;
+            self
+        }
+    };
+}
+
+/// Maxima of windows over `N` spatial dimensions: [`MaxPool1d`], [`MaxPool2d`], [`MaxPool3d`]. For
+/// their positions see [`Tensor::max_pool_with_indices`].
+#[derive(Debug, Module)]
+#[module(extra_repr = Self::describe, type_name = Self::name)]
+pub struct MaxPool<B: Backend, const N: usize> {
+    #[module(skip)]
+    window: Window<N>,
+    #[module(skip)]
+    dilation: Sizes<N>,
+    hooks: Hooks<B>,
+}
+
+impl<B: Backend, const N: usize> MaxPool<B, N> {
+    /// Windows of this size, side by side.
+    pub fn new(kernel_size: impl Into<Sizes<N>>) -> Self {
+        MaxPool {
+            window: Window::new(kernel_size.into()),
+            dilation: Sizes::All(1),
+            hooks: Hooks::new(),
+        }
+    }
+
+    window_options!();
+
+    /// The distance between two elements of a window; 1 by default.
+    #[must_use]
+    pub fn dilation(mut self, dilation: impl Into<Sizes<N>>) -> Self {
+        self.dilation = dilation.into();
+        self
+    }
+
+    fn name(&self) -> &'static str {
+        named(["MaxPool1d", "MaxPool2d", "MaxPool3d"], N)
+    }
+
+    fn describe(&self) -> String {
+        let Window { kernel, padding, ceil_mode, .. } = self.window;
+        format!(
+            "kernel_size={kernel}, stride={}, padding={padding}, dilation={}, ceil_mode={}",
+            self.window.stride(),
+            self.dilation,
+            python::bool(ceil_mode),
+        )
+    }
+}
+
+impl<B: Backend, const N: usize> Forward for MaxPool<B, N> {
+    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+        let dilation = self.dilation.each().as_slice().into();
+        x.max_pool(&PoolSpec { dilation, ..self.window.spec() })
+    }
+}
+
+/// Means of windows over `N` spatial dimensions: [`AvgPool1d`], [`AvgPool2d`], [`AvgPool3d`].
+#[derive(Debug, Module)]
+#[module(extra_repr = Self::describe, type_name = Self::name)]
+pub struct AvgPool<B: Backend, const N: usize> {
+    #[module(skip)]
+    window: Window<N>,
+    count_include_pad: bool,
+    divisor_override: Option<usize>,
+    hooks: Hooks<B>,
+}
+
+impl<B: Backend, const N: usize> AvgPool<B, N> {
+    /// Windows of this size, side by side.
+    pub fn new(kernel_size: impl Into<Sizes<N>>) -> Self {
+        AvgPool {
+            window: Window::new(kernel_size.into()),
+            count_include_pad: true,
+            divisor_override: None,
+            hooks: Hooks::new(),
+        }
+    }
+
+    window_options!();
+
+    /// Whether padding counts as elements of the mean; `true` by default.
+    #[must_use]
+    pub fn count_include_pad(mut self, on: bool) -> Self {
+        self.count_include_pad = on;
+        self
+    }
+
+    /// Divides sums by this number instead of the number of elements.
+    #[must_use]
+    pub fn divisor_override(mut self, divisor: usize) -> Self {
+        self.divisor_override = Some(divisor);
+        self
+    }
+
+    fn name(&self) -> &'static str {
+        named(["AvgPool1d", "AvgPool2d", "AvgPool3d"], N)
+    }
+
+    fn describe(&self) -> String {
+        let Window { kernel, padding, .. } = self.window;
+        let stride = self.window.stride();
+        // PyTorch's one-dimensional layer alone turns its numbers into tuples.
+        let [kernel, stride, padding] = [kernel, stride, padding]
+            .map(|sizes| if N == 1 { Sizes::Each(sizes.each()) } else { sizes });
+        format!("kernel_size={kernel}, stride={stride}, padding={padding}")
+    }
+}
+
+impl<B: Backend, const N: usize> Forward for AvgPool<B, N> {
+    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+        x.avg_pool(&PoolSpec {
+            count_include_pad: self.count_include_pad,
+            divisor: self.divisor_override,
+            ..self.window.spec()
+        })
+    }
+}
+
+/// Means of windows chosen such that the output has the given sizes: [`AdaptiveAvgPool1d`],
+/// [`AdaptiveAvgPool2d`], [`AdaptiveAvgPool3d`].
+#[derive(Debug, Module)]
+#[module(extra_repr = Self::describe, type_name = Self::name)]
+pub struct AdaptiveAvgPool<B: Backend, const N: usize> {
+    #[module(skip)]
+    output: Sizes<N>,
+    hooks: Hooks<B>,
+}
+
+impl<B: Backend, const N: usize> AdaptiveAvgPool<B, N> {
+    /// An output of these sizes.
+    pub fn new(output_size: impl Into<Sizes<N>>) -> Self {
+        AdaptiveAvgPool { output: output_size.into(), hooks: Hooks::new() }
+    }
+
+    fn name(&self) -> &'static str {
+        named(["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d"], N)
+    }
+
+    fn describe(&self) -> String {
+        format!("output_size={}", self.output)
+    }
+}
+
+impl<B: Backend, const N: usize> Forward for AdaptiveAvgPool<B, N> {
+    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+        x.adaptive_avg_pool(&self.output.each())
+    }
+}
