@@ -143,7 +143,8 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
 
     /// Moves the running statistics towards those of a batch.
     fn track(&self, x: &Tensor<B>, mean: &Tensor<B>, var: &Tensor<B>) {
-        let (Some(running_mean), Some(running_var)) = (&self.running_mean, &self.running_var) else {
+        let (Some(running_mean), Some(running_var)) = (&self.running_mean, &self.running_var)
+        else {
             return;
         };
         let batches = self.num_batches_tracked.as_ref().map(|count| count.tensor().add_(1));

@@ -85,9 +85,7 @@ impl<B: Backend, const N: usize> Forward for ChannelDropout<B, N> {
         let training = self.hooks.training();
         match x.rank() {
             rank if rank == N + 2 || (N == 2 && rank == 3) => x.dropout_channels(self.p, training),
-            rank if rank == N + 1 => {
-                x.unsqueeze(0).dropout_channels(self.p, training).squeeze(0)
-            }
+            rank if rank == N + 1 => x.unsqueeze(0).dropout_channels(self.p, training).squeeze(0),
             _ => raise(Error::Shape {
                 op: "dropout",
                 shapes: vec![x.shape().clone()],

@@ -1,8 +1,6 @@
 //! A table of vectors.
 
-use kiln_tensor_core::{
-    Backend, DType, Error, Fused, Options, ScatterOp, Shape, Tensor, raise,
-};
+use kiln_tensor_core::{Backend, DType, Error, Fused, Options, ScatterOp, Shape, Tensor, raise};
 
 use crate::{Forward, Hooks, Module, Param, init, python};
 

@@ -20,10 +20,7 @@ pub struct LayerNorm<B: Backend> {
 impl<B: Backend> LayerNorm<B> {
     /// Over trailing dimensions of these sizes: `eps` 1e-5, with weight and bias. The options are
     /// `&device` or `(&device, dtype)`.
-    pub fn new<'a>(
-        normalized_shape: impl Into<Shape>,
-        options: impl Into<Options<'a, B>>,
-    ) -> Self {
+    pub fn new<'a>(normalized_shape: impl Into<Shape>, options: impl Into<Options<'a, B>>) -> Self {
         let (shape, options) = (normalized_shape.into(), options.into());
         LayerNorm {
             weight: Some(Param::new(Tensor::ones(&shape, Options { ..options }))),
