@@ -9,10 +9,12 @@
 extern crate self as kiln_nn;
 
 mod backward_hook;
+mod containers;
 mod field;
 mod hooks;
 pub mod init;
 mod layers;
+mod losses;
 mod module;
 mod module_ext;
 mod param;
@@ -21,10 +23,12 @@ mod python;
 mod safetensors;
 mod state_dict;
 
+pub use containers::*;
 pub use field::{Field, HasBackend};
 pub use hooks::{HookHandle, HookResult, Hooks};
 pub use kiln_nn_derive::Module;
 pub use layers::*;
+pub use losses::*;
 pub use module::{Forward, Module, Visitor};
 pub use module_ext::ModuleExt;
 pub use param::{Buffer, Param};

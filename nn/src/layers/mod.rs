@@ -2,6 +2,7 @@
 
 mod activation;
 mod batch_norm;
+mod bilinear;
 mod conv;
 mod dropout;
 mod embedding;
@@ -13,6 +14,7 @@ mod sizes;
 
 pub use activation::*;
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
+pub use bilinear::Bilinear;
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding, PaddingMode};
 pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::Embedding;

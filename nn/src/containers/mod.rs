@@ -1,0 +1,11 @@
+//! Modules and parameters in lists and dictionaries.
+
+mod dict;
+mod list;
+mod parameters;
+mod sequential;
+
+pub use dict::ModuleDict;
+pub use list::ModuleList;
+pub use parameters::{ParameterDict, ParameterList};
+pub use sequential::{IntoLayers, Layer, Sequential};
