@@ -3,21 +3,13 @@
 use std::sync::Arc;
 
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
-    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, raise,
+    Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec, ReduceOp,
+    ScanOp, ScatterOp, Shape, Tensor,
 };
 
-use crate::kernels::{index, map, matmul, naive, nonzero, pool, sort};
+use crate::kernels::{conv, index, map, matmul, naive, nonzero, pool, sort};
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
-
-fn missing(op: &'static str) -> ! {
-    raise(Error::Unsupported {
-        op,
-        backend: "cpu".into(),
-        why: "its kernel is being written".into(),
-    })
-}
 
 impl Backend for Cpu {
     type Device = CpuDevice;
@@ -108,26 +100,26 @@ impl Backend for Cpu {
         matmul::matmul(a, b)
     }
 
-    fn conv(_x: &Tensor<Self>, _weight: &Tensor<Self>, _spec: &ConvSpec) -> Tensor<Self> {
-        missing("conv")
+    fn conv(x: &Tensor<Self>, weight: &Tensor<Self>, spec: &ConvSpec) -> Tensor<Self> {
+        conv::conv(x, weight, spec)
     }
 
     fn conv_grad_input(
-        _grad: &Tensor<Self>,
-        _weight: &Tensor<Self>,
-        _input: &Shape,
-        _spec: &ConvSpec,
+        grad: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        input: &Shape,
+        spec: &ConvSpec,
     ) -> Tensor<Self> {
-        missing("conv_grad_input")
+        conv::conv_grad_input(grad, weight, input, spec)
     }
 
     fn conv_grad_weight(
-        _grad: &Tensor<Self>,
-        _x: &Tensor<Self>,
-        _weight: &Shape,
-        _spec: &ConvSpec,
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        weight: &Shape,
+        spec: &ConvSpec,
     ) -> Tensor<Self> {
-        missing("conv_grad_weight")
+        conv::conv_grad_weight(grad, x, weight, spec)
     }
 
     fn max_pool(x: &Tensor<Self>, spec: &PoolSpec) -> (Tensor<Self>, Tensor<Self>) {

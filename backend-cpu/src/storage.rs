@@ -304,6 +304,13 @@ impl Fresh {
         unsafe { std::slice::from_raw_parts_mut(self.0.storage().data().cast(), self.0.numel()) }
     }
 
+    /// The elements in row-major order, once they are written.
+    pub(crate) fn slice<T: Plain>(&self) -> &[T] {
+        assert_eq!(size_of::<T>(), self.0.dtype().size());
+        // SAFETY: as in `slice_mut`.
+        unsafe { std::slice::from_raw_parts(self.0.storage().data().cast(), self.0.numel()) }
+    }
+
     /// The elements' bytes.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `slice_mut`.

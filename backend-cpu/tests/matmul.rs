@@ -49,7 +49,7 @@ fn every_size_agrees_with_the_definition() {
     let mut numbers = Numbers::new(2);
     let sizes = [1, 2, 3, 7, 12, 13, 16, 17, 31, 33, 49, 65];
     for dtype in [DType::F32, DType::F64] {
-        for case in 0..60 {
+        for case in 0..40 {
             let [m, k, n] = [(); 3].map(|()| sizes[numbers.below(sizes.len())]);
             let (left, right) = (LIES[numbers.below(6)], LIES[numbers.below(6)]);
             let a = pair(&numbers.floats(m * k), [m, k], dtype, left);
@@ -63,9 +63,9 @@ fn every_size_agrees_with_the_definition() {
 #[test]
 fn large_products_agree_with_the_definition() {
     let mut numbers = Numbers::new(3);
-    for (m, k, n) in [(150, 700, 90), (1, 1100, 70), (70, 1100, 1), (5, 530, 200), (260, 40, 260)] {
+    for (m, k, n) in [(150, 530, 70), (1, 1100, 70), (70, 1100, 1), (5, 530, 100), (190, 40, 190)] {
         for (left, right) in [(Lie::Plain, Lie::Plain), (Lie::Transposed, Lie::Transposed)] {
-            for dtype in [DType::F32, DType::F64, DType::BF16] {
+            for dtype in [DType::F32, DType::F64] {
                 let a = pair(&numbers.floats(m * k), [m, k], dtype, left);
                 let b = pair(&numbers.floats(k * n), [k, n], dtype, right);
                 let wide = |x: &Tensor<Cpu>| x.to_dtype(DType::F64);
@@ -109,7 +109,7 @@ fn bools_are_refused() {
 #[test]
 fn threads_change_nothing() {
     let mut numbers = Numbers::new(4);
-    for (m, k, n) in [(301, 257, 333), (1, 3000, 700), (700, 3000, 1), (3, 900, 1000), (64, 64, 64)]
+    for (m, k, n) in [(201, 257, 133), (1, 1100, 300), (300, 1100, 1), (3, 500, 300), (64, 64, 64)]
     {
         for dtype in [DType::F32, DType::F64, DType::I32] {
             for lie in [Lie::Plain, Lie::Transposed] {

@@ -1,6 +1,7 @@
 //! The innermost loop of a product: a few rows of packed `a` times a few columns of packed `b`, with all
 //! sums in registers. Chosen once for the machine that runs it.
 
+use std::ops::{Add, Mul};
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +35,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) lanes: usize,
     /// Kernels of 1, 2, … rows; each with 1 and 2 vectors.
     pub(crate) table: &'static [[Micro<T>; 2]],
+    /// `to[i] = Σ weights[t] · source[offsets[t] + i]` for a number of `i`.
+    pub(crate) sum: unsafe fn(*mut T, usize, *const T, &[T], &[usize]),
 }
 
 impl<T> Kernels<T> {
@@ -49,7 +52,9 @@ impl<T> Kernels<T> {
 }
 
 /// A float that products are computed in.
-pub(crate) trait Float: Plain + kiln_tensor_core::Element + Default {
+pub(crate) trait Float:
+    Plain + kiln_tensor_core::Element + Default + Add<Output = Self> + Mul<Output = Self>
+{
     /// The kernels of this machine.
     fn kernels() -> &'static Kernels<Self>;
 }
@@ -57,6 +62,7 @@ pub(crate) trait Float: Plain + kiln_tensor_core::Element + Default {
 /// # Safety
 /// The machine has the instruction set of `L`, and the tile's pointers cover what it describes.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "rows and vectors stay in registers")]
 unsafe fn micro<L: Lanes, const R: usize, const W: usize>(tile: &Tile<L::T>) {
     // SAFETY: packed rows of `a` and `b` are `R` and `W · N` long, and the tile's rows are `cols` long.
     unsafe {
@@ -98,6 +104,38 @@ unsafe fn micro<L: Lanes, const R: usize, const W: usize>(tile: &Tile<L::T>) {
     }
 }
 
+/// See `Kernels::sum`.
+///
+/// # Safety
+/// The machine has the instruction set of `L`; `to` has room for `len` elements, and the source has as
+/// many from each offset on.
+#[inline(always)]
+unsafe fn sum<L: Lanes>(
+    to: *mut L::T,
+    len: usize,
+    source: *const L::T,
+    weights: &[L::T],
+    offsets: &[usize],
+) {
+    // SAFETY: whole vectors and the rest lie inside `len`.
+    unsafe {
+        for i in (0..len).step_by(L::N) {
+            let count = L::N.min(len - i);
+            let mut v = L::zero();
+            for (&weight, &offset) in weights.iter().zip(offsets) {
+                let from = source.add(offset + i);
+                let x = if count == L::N { L::load(from) } else { L::load_some(from, count) };
+                v = L::fma(L::splat(weight), x, v);
+            }
+            if count == L::N {
+                L::store(to.add(i), v);
+            } else {
+                L::store_some(to.add(i), v, count);
+            }
+        }
+    }
+}
+
 macro_rules! table {
     ($name:ident, $L:ty, $T:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
         static $name: Kernels<$T> = {
@@ -108,7 +146,24 @@ macro_rules! table {
                 // SAFETY: the caller's.
                 unsafe { micro::<$L, R, W>(tile) }
             }
-            Kernels { lanes: <$L as Lanes>::N, table: &[$([run::<$rows, 1>, run::<$rows, 2>]),*] }
+            /// # Safety
+            /// See `sum`.
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn sum_of(
+                to: *mut $T,
+                len: usize,
+                source: *const $T,
+                weights: &[$T],
+                offsets: &[usize],
+            ) {
+                // SAFETY: the caller's.
+                unsafe { sum::<$L>(to, len, source, weights, offsets) }
+            }
+            Kernels {
+                lanes: <$L as Lanes>::N,
+                table: &[$([run::<$rows, 1>, run::<$rows, 2>]),*],
+                sum: sum_of,
+            }
         };
     };
 }

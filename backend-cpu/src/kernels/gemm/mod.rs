@@ -9,9 +9,10 @@ pub(crate) mod pack;
 pub(crate) use micro::{Float, Kernels, Tile};
 pub(crate) use pack::Source;
 
+use std::ops::Range;
+
 use kiln_tensor_core::Shape;
 
-use crate::kernels::workers::Shared;
 use crate::storage::Fresh;
 use crate::threads::parallel_for;
 
@@ -96,62 +97,50 @@ impl<T: Float> Product<T> {
             _ => (c.cast_const(), self.row),
         };
         let (rows, cols) = (Panels::rows(m, kernels), Panels::cols(n, kernels));
-        let (mut a, mut b) = (scratch::<T>(rows.total * k), scratch::<T>(cols.total * k));
-        let (a, b) = (Shared(a.ptr().cast::<T>()), Shared(b.ptr().cast::<T>()));
-        let (left, right) = (self.a.at(i, p), self.b.at(j, p));
+        let (tall, wide) = tile_size(m, n, k, &rows, &cols);
+        let (down, across) = (rows.count.div_ceil(tall), cols.count.div_ceil(wide));
 
-        // Pack both operands, then compute tiles; small products in one go on this thread.
-        let whole = m * n * k < 2 * GRAIN;
-        let (row_chunk, col_chunk) = if whole {
-            (rows.count, cols.count)
-        } else {
-            (GRAIN / 8 / (rows.width * k) + 1, GRAIN / 8 / (cols.width * k) + 1)
-        };
-        let (row_chunks, col_chunks) =
-            (rows.count.div_ceil(row_chunk), cols.count.div_ceil(col_chunk));
-        let pack = |chunk: usize| {
-            // SAFETY: each chunk has panels of its own.
-            unsafe {
-                if chunk < row_chunks {
-                    rows.pack(left, k, chunk * row_chunk, row_chunk, &a);
-                } else {
-                    cols.pack(right, k, (chunk - row_chunks) * col_chunk, col_chunk, &b);
-                }
+        // An operand that several tiles use is packed before, by all threads; else its tile packs it.
+        let (left, right) = (self.a.at(i, p), self.b.at(j, p));
+        let mut a = (across > 1).then(|| scratch::<T>(rows.total * k));
+        let mut b = (down > 1).then(|| scratch::<T>(cols.total * k));
+        let a = a.as_mut().map_or(std::ptr::null_mut(), |a| a.ptr().cast::<T>());
+        let b = b.as_mut().map_or(std::ptr::null_mut(), |b| b.ptr().cast::<T>());
+        let block =
+            Block { kernels, rows, cols, k, left, right, a, b, c, row: self.row, from, from_row };
+        let row_jobs = if across > 1 { down } else { 0 };
+        let col_jobs = if down > 1 { across } else { 0 };
+        // SAFETY: each job packs panels of its own.
+        parallel_for(row_jobs + col_jobs, |job| unsafe {
+            if job < row_jobs {
+                block.pack_rows(job * tall..(job + 1) * tall);
+            } else {
+                block.pack_cols((job - row_jobs) * wide..(job - row_jobs + 1) * wide);
             }
-        };
-        let (tile_rows, tile_cols) = if whole {
-            (rows.count, cols.count)
+        });
+        parallel_for(down * across, |tile| {
+            let (row, col) = (tile / across * tall, tile % across * wide);
+            // SAFETY: tiles do not overlap, and shared panels are packed.
+            unsafe { block.run(row..row + tall, col..col + wide) };
+        });
+    }
+}
+
+/// How many panels a tile takes in rows and in columns: as many as the cache holds, but not so many that
+/// threads go without work.
+fn tile_size(m: usize, n: usize, k: usize, rows: &Panels, cols: &Panels) -> (usize, usize) {
+    let tall = TILE_ROWS.div_ceil(rows.width).min(rows.count);
+    let wide = TILE_COLS.div_ceil(cols.width).min(cols.count);
+    let wanted = (m * n * k / GRAIN).clamp(1, 16);
+    let (mut tall, mut wide) = (tall, wide);
+    while rows.count.div_ceil(tall) * cols.count.div_ceil(wide) < wanted && tall * wide > 1 {
+        if wide * cols.width >= tall * rows.width && wide > 1 || tall == 1 {
+            wide = wide.div_ceil(2);
         } else {
-            (TILE_ROWS.div_ceil(rows.width), TILE_COLS.div_ceil(cols.width))
-        };
-        let (down, across) = (rows.count.div_ceil(tile_rows), cols.count.div_ceil(tile_cols));
-        let block = Block {
-            kernels,
-            rows: &rows,
-            cols: &cols,
-            k,
-            a: a.0,
-            b: b.0,
-            c,
-            row: self.row,
-            from,
-            from_row,
-        };
-        let tile = |tile: usize| {
-            let (first_row, first_col) = (tile / across * tile_rows, tile % across * tile_cols);
-            let row_panels = first_row..(first_row + tile_rows).min(rows.count);
-            let col_panels = first_col..(first_col + tile_cols).min(cols.count);
-            // SAFETY: tiles do not overlap, and all panels are packed.
-            unsafe { block.run(row_panels, col_panels) };
-        };
-        if whole {
-            (0..row_chunks + col_chunks).for_each(pack);
-            tile(0);
-        } else {
-            parallel_for(row_chunks + col_chunks, pack);
-            parallel_for(down * across, tile);
+            tall = tall.div_ceil(2);
         }
     }
+    (tall, wide)
 }
 
 /// How rows or columns are cut into panels: all of `width`, but the last as narrow as `quantum` allows.
@@ -189,52 +178,51 @@ impl Panels {
     }
 
     /// Width of a panel, padding included.
-    fn width(&self, panel: usize) -> usize {
+    pub(crate) fn padded(&self, panel: usize) -> usize {
         (self.total - panel * self.width).min(self.width).next_multiple_of(self.quantum)
     }
 
     /// How many rows or columns of a panel exist.
-    fn lanes(&self, panel: usize) -> usize {
+    pub(crate) fn lanes(&self, panel: usize) -> usize {
         (self.len - panel * self.width).min(self.width)
     }
 
     /// Where the terms from `p` on of a panel lie, in a block of `terms`.
-    fn offset(&self, panel: usize, p: usize, terms: usize) -> usize {
+    pub(crate) fn offset(&self, panel: usize, p: usize, terms: usize) -> usize {
         p * self.total + panel * self.width * terms
     }
 
-    /// Packs some panels of `k` terms in blocks of `K_BLOCK`.
+    /// Packs a block of `terms` of some panels; the first of them lies at `to`.
     ///
     /// # Safety
-    /// The source covers them, and `to` has room for `total · k` elements.
-    unsafe fn pack<T: Float>(
+    /// The source covers them, and `to` has room.
+    pub(crate) unsafe fn pack<T: Float>(
         &self,
         source: Source<T>,
-        k: usize,
-        first: usize,
-        count: usize,
-        to: &Shared<T>,
+        panels: Range<usize>,
+        terms: usize,
+        to: *mut T,
     ) {
-        for panel in first..(first + count).min(self.count) {
-            for p in (0..k).step_by(K_BLOCK) {
-                let terms = K_BLOCK.min(k - p);
-                let source = source.at(panel * self.width, p);
-                let to = to.at(self.offset(panel, p, terms));
-                // SAFETY: the caller's.
-                unsafe { pack::panel(source, self.lanes(panel), self.width(panel), terms, to) };
-            }
+        for panel in panels.start..panels.end.min(self.count) {
+            let source = source.at(panel * self.width, 0);
+            let to = to.wrapping_add((panel - panels.start) * self.width * terms);
+            // SAFETY: the caller's.
+            unsafe { pack::panel(source, self.lanes(panel), self.padded(panel), terms, to) };
         }
     }
 }
 
-/// Packed operands and where their product goes.
+/// Operands, packed or to be packed, and where their product goes.
 struct Block<'a, T: 'static> {
     kernels: &'a Kernels<T>,
-    rows: &'a Panels,
-    cols: &'a Panels,
+    rows: Panels,
+    cols: Panels,
     k: usize,
-    a: *const T,
-    b: *const T,
+    left: Source<T>,
+    right: Source<T>,
+    /// Panels of all rows and of all columns, in blocks of `K_BLOCK` terms; null where tiles pack.
+    a: *mut T,
+    b: *mut T,
     c: *mut T,
     row: isize,
     from: *const T,
@@ -245,17 +233,68 @@ struct Block<'a, T: 'static> {
 unsafe impl<T: Sync> Sync for Block<'_, T> {}
 
 impl<T: Float> Block<'_, T> {
+    /// The blocks of terms: where each starts, and its length. No terms still make one block, which
+    /// writes what sums start from.
+    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let k = self.k;
+        (0..k.max(1)).step_by(K_BLOCK).map(move |p| (p, K_BLOCK.min(k - p)))
+    }
+
+    /// Packs shared panels.
+    ///
+    /// # Safety
+    /// `a` has room for all rows, and nobody else packs these.
+    unsafe fn pack_rows(&self, panels: Range<usize>) {
+        for (p, terms) in self.blocks() {
+            let to = self.a.wrapping_add(self.rows.offset(panels.start, p, terms));
+            // SAFETY: the caller's.
+            unsafe { self.rows.pack(self.left.at(0, p), panels.clone(), terms, to) };
+        }
+    }
+
+    /// Packs shared panels.
+    ///
+    /// # Safety
+    /// `b` has room for all columns, and nobody else packs these.
+    unsafe fn pack_cols(&self, panels: Range<usize>) {
+        for (p, terms) in self.blocks() {
+            let to = self.b.wrapping_add(self.cols.offset(panels.start, p, terms));
+            // SAFETY: the caller's.
+            unsafe { self.cols.pack(self.right.at(0, p), panels.clone(), terms, to) };
+        }
+    }
+
     /// Computes the part of the product where these panels meet.
     ///
     /// # Safety
     /// The pointers cover what the sizes say, and nobody else touches this part of `c`.
-    unsafe fn run(&self, rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) {
-        // No terms still make one pass, which writes what sums start from.
-        for p in (0..self.k.max(1)).step_by(K_BLOCK) {
-            let terms = K_BLOCK.min(self.k - p);
+    unsafe fn run(&self, rows: Range<usize>, cols: Range<usize>) {
+        let (rows, cols) =
+            (rows.start..rows.end.min(self.rows.count), cols.start..cols.end.min(self.cols.count));
+        let deep = K_BLOCK.min(self.k);
+        let room = |shared: *mut T, panels: &Range<usize>, width: usize| {
+            shared.is_null().then(|| scratch::<T>(panels.len() * width * deep))
+        };
+        let mut own_a = room(self.a, &rows, self.rows.width);
+        let mut own_b = room(self.b, &cols, self.cols.width);
+        for (p, terms) in self.blocks() {
+            let mut a = self.a.wrapping_add(self.rows.offset(rows.start, p, terms));
+            let mut b = self.b.wrapping_add(self.cols.offset(cols.start, p, terms));
+            // SAFETY: the rooms hold these panels.
+            unsafe {
+                if let Some(own) = &mut own_a {
+                    a = own.ptr().cast();
+                    self.rows.pack(self.left.at(0, p), rows.clone(), terms, a);
+                }
+                if let Some(own) = &mut own_b {
+                    b = own.ptr().cast();
+                    self.cols.pack(self.right.at(0, p), cols.clone(), terms, b);
+                }
+            }
             for col in cols.clone() {
                 let j = col * self.cols.width;
-                let vectors = self.cols.width(col) / self.kernels.lanes;
+                let vectors = self.cols.padded(col) / self.kernels.lanes;
+                let b = b.wrapping_add((col - cols.start) * self.cols.width * terms);
                 for row in rows.clone() {
                     let i = row * self.rows.width;
                     let c = self.c.wrapping_offset(i as isize * self.row).wrapping_add(j);
@@ -269,8 +308,8 @@ impl<T: Float> Block<'_, T> {
                     };
                     let tile = Tile {
                         k: terms,
-                        a: self.a.wrapping_add(self.rows.offset(row, p, terms)),
-                        b: self.b.wrapping_add(self.cols.offset(col, p, terms)),
+                        a: a.wrapping_add((row - rows.start) * self.rows.width * terms),
+                        b,
                         c,
                         c_row: self.row,
                         cols: self.cols.lanes(col),

@@ -73,14 +73,19 @@ unsafe fn transpose<T: Plain>(from: Source<T>, k: usize, to: *mut T, width: usiz
     unsafe {
         for p in (0..k / 4 * 4).step_by(4) {
             let block = rows.map(|row| row.add(p).cast::<[T; 4]>().read_unaligned());
-            for j in 0..4 {
-                let column = [block[0][j], block[1][j], block[2][j], block[3][j]];
+            for (j, column) in transposed(block).into_iter().enumerate() {
                 to.add((p + j) * width).cast::<[T; 4]>().write_unaligned(column);
             }
         }
         let done = k / 4 * 4;
         scattered(from.at(0, done), 4, k - done, to.add(done * width), width);
     }
+}
+
+/// Rows as columns; shuffles in registers, once compiled.
+#[inline(always)]
+pub(crate) fn transposed<T: Copy>(block: [[T; 4]; 4]) -> [[T; 4]; 4] {
+    [0, 1, 2, 3].map(|j| [block[0][j], block[1][j], block[2][j], block[3][j]])
 }
 
 /// Element by element.
