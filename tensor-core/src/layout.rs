@@ -1,5 +1,9 @@
 //! How elements lie in a storage: sizes, strides and an offset. Views are computed here, nowhere else.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::Shape;
@@ -8,19 +12,36 @@ use crate::Shape;
 pub type Strides = SmallVec<[isize; 6]>;
 
 /// Which element of the storage each index of a tensor means: `offset + Σ index[i]·strides[i]`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Layout {
+/// A cheap handle: a tensor that is wrapped, saved or recorded shares its layout.
+#[derive(Clone)]
+pub struct Layout(Arc<Parts>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Parts {
     shape: Shape,
     strides: Strides,
     offset: usize,
+    contiguous: bool,
 }
 
-impl Clone for Layout {
-    // The derived form copies strides element by element.
-    #[inline]
-    fn clone(&self) -> Self {
-        let strides = SmallVec::from_slice(&self.strides);
-        Layout { shape: self.shape.clone(), strides, offset: self.offset }
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Layout {}
+
+impl Hash for Layout {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { shape, strides, offset, .. } = &*self.0;
+        write!(f, "{shape} with strides {:?} from {offset}", &strides[..])
     }
 }
 
@@ -81,9 +102,12 @@ impl ViewOp {
 impl Layout {
     /// A row-major layout that starts at the storage's first element.
     pub fn contiguous(shape: impl Into<Shape>) -> Self {
-        let shape = shape.into();
+        Layout::contiguous_from(shape.into(), 0)
+    }
+
+    fn contiguous_from(shape: Shape, offset: usize) -> Self {
         let strides = row_major(&shape);
-        Layout { shape, strides, offset: 0 }
+        Layout(Arc::new(Parts { shape, strides, offset, contiguous: true }))
     }
 
     /// A layout of explicit parts.
@@ -92,49 +116,38 @@ impl Layout {
     /// If `shape` and `strides` have different lengths.
     pub fn new(shape: Shape, strides: Strides, offset: usize) -> Self {
         assert_eq!(shape.rank(), strides.len(), "Layout: one stride per dimension");
-        Layout { shape, strides, offset }
+        let contiguous = is_row_major(&shape, &strides);
+        Layout(Arc::new(Parts { shape, strides, offset, contiguous }))
     }
 
     /// Sizes.
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        &self.0.shape
     }
 
     /// Strides, in elements.
     pub fn strides(&self) -> &[isize] {
-        &self.strides
+        &self.0.strides
     }
 
     /// The storage's element that index `[0, 0, …]` means.
     pub fn offset(&self) -> usize {
-        self.offset
+        self.0.offset
     }
 
     /// Number of dimensions.
     pub fn rank(&self) -> usize {
-        self.shape.rank()
+        self.0.shape.rank()
     }
 
     /// Number of elements that the layout names (an expanded element counts each time).
     pub fn numel(&self) -> usize {
-        self.shape.numel()
+        self.0.shape.numel()
     }
 
     /// Whether the elements lie in row-major order without gaps, from `offset` on.
     pub fn is_contiguous(&self) -> bool {
-        let mut expected = 1isize;
-        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            if size == 0 {
-                return true;
-            }
-            if size != 1 {
-                if stride != expected {
-                    return false;
-                }
-                expected *= size as isize;
-            }
-        }
-        true
+        self.0.contiguous
     }
 
     /// Whether two indices may mean one element (strides of 0, overlapping windows): such a tensor
@@ -144,11 +157,9 @@ impl Layout {
             return false;
         }
         let mut dims: SmallVec<[(usize, usize); 6]> = self
-            .shape
-            .iter()
-            .zip(&self.strides)
-            .filter(|&(&size, _)| size > 1)
-            .map(|(&size, &stride)| (stride.unsigned_abs(), size))
+            .pairs()
+            .filter(|&(size, _)| size > 1)
+            .map(|(size, stride)| (stride.unsigned_abs(), size))
             .collect();
         dims.sort_unstable();
         let mut reach = 0;
@@ -164,8 +175,8 @@ impl Layout {
         if self.numel() == 0 {
             return None;
         }
-        let (mut low, mut high) = (self.offset as isize, self.offset as isize);
-        for (&size, &stride) in self.shape.iter().zip(&self.strides) {
+        let (mut low, mut high) = (self.offset() as isize, self.offset() as isize);
+        for (size, stride) in self.pairs() {
             let reach = (size as isize - 1) * stride;
             if reach < 0 { low += reach } else { high += reach }
         }
@@ -190,14 +201,22 @@ impl Layout {
     pub fn broadcast_to(&self, shape: &[usize]) -> Option<Layout> {
         let lead = shape.len().checked_sub(self.rank())?;
         let mut strides: Strides = smallvec::smallvec![0; shape.len()];
-        for (i, (&size, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
+        for (i, (size, stride)) in self.pairs().enumerate() {
             strides[lead + i] = match shape[lead + i] {
                 to if to == size => stride,
                 _ if size == 1 => 0,
                 _ => return None,
             };
         }
-        Some(Layout { shape: shape.into(), strides, offset: self.offset })
+        Some(Layout::new(shape.into(), strides, self.offset()))
+    }
+
+    fn pairs(&self) -> impl DoubleEndedIterator<Item = (usize, isize)> + '_ {
+        self.shape().iter().copied().zip(self.strides().iter().copied())
+    }
+
+    fn parts(&self) -> (Shape, Strides, usize) {
+        (self.shape().clone(), SmallVec::from_slice(self.strides()), self.offset())
     }
 
     fn reshape(&self, to: &Shape) -> Option<Layout> {
@@ -205,12 +224,11 @@ impl Layout {
             return None;
         }
         if self.is_contiguous() || self.numel() == 0 {
-            return Some(Layout { offset: self.offset, ..Layout::contiguous(to) });
+            return Some(Layout::contiguous_from(to.clone(), self.offset()));
         }
         // Merge neighbours that lie row-major into runs, then cut the runs into the new sizes.
         let mut runs: SmallVec<[(usize, isize); 6]> = SmallVec::new();
-        for (&size, &stride) in self.shape.iter().zip(&self.strides).filter(|&(&size, _)| size != 1)
-        {
+        for (size, stride) in self.pairs().filter(|&(size, _)| size != 1) {
             match runs.last_mut() {
                 Some((len, inner)) if *inner == stride * size as isize => {
                     *len *= size;
@@ -232,70 +250,68 @@ impl Layout {
                 left /= to[dim];
             }
         }
-        Some(Layout { shape: to.clone(), strides, offset: self.offset })
+        Some(Layout::new(to.clone(), strides, self.offset()))
     }
 
     fn permute(&self, perm: &[usize]) -> Option<Layout> {
         if perm.len() != self.rank() || !(0..perm.len()).all(|d| perm.contains(&d)) {
             return None;
         }
-        Some(Layout {
-            shape: perm.iter().map(|&d| self.shape[d]).collect(),
-            strides: perm.iter().map(|&d| self.strides[d]).collect(),
-            offset: self.offset,
-        })
+        let shape = perm.iter().map(|&d| self.shape()[d]).collect();
+        let strides = perm.iter().map(|&d| self.strides()[d]).collect();
+        Some(Layout::new(shape, strides, self.offset()))
     }
 
     fn slice(&self, dim: usize, start: usize, len: usize, step: isize) -> Option<Layout> {
-        let size = *self.shape.get(dim)? as isize;
+        let size = *self.shape().get(dim)? as isize;
         if len > 0 {
             let last = step.checked_mul(len as isize - 1)?.checked_add(start as isize)?;
             if start as isize >= size || !(0..size).contains(&last) {
                 return None;
             }
         }
-        let mut out = self.clone();
-        out.shape[dim] = len;
+        let (mut shape, mut strides, mut offset) = self.parts();
+        shape[dim] = len;
         if len > 0 {
-            out.offset = (self.offset as isize + start as isize * self.strides[dim]) as usize;
+            offset = (self.offset() as isize + start as isize * self.strides()[dim]) as usize;
         }
-        out.strides[dim] *= step;
-        Some(out)
+        strides[dim] *= step;
+        Some(Layout::new(shape, strides, offset))
     }
 
-    fn diagonal(&self, offset: isize, dim1: usize, dim2: usize) -> Option<Layout> {
-        let (rows, cols) = (*self.shape.get(dim1)?, *self.shape.get(dim2)?);
+    fn diagonal(&self, above: isize, dim1: usize, dim2: usize) -> Option<Layout> {
+        let (rows, cols) = (*self.shape().get(dim1)?, *self.shape().get(dim2)?);
         if dim1 == dim2 {
             return None;
         }
-        let (row, col) = if offset < 0 { (offset.unsigned_abs(), 0) } else { (0, offset as usize) };
+        let (row, col) = if above < 0 { (above.unsigned_abs(), 0) } else { (0, above as usize) };
         let len = rows.saturating_sub(row).min(cols.saturating_sub(col));
-        let (s1, s2) = (self.strides[dim1], self.strides[dim2]);
-        let mut out = self.clone();
+        let (s1, s2) = (self.strides()[dim1], self.strides()[dim2]);
+        let (mut shape, mut strides, mut offset) = self.parts();
         for dim in [dim1.max(dim2), dim1.min(dim2)] {
-            out.shape.remove(dim);
-            out.strides.remove(dim);
+            shape.remove(dim);
+            strides.remove(dim);
         }
-        out.shape.push(len);
-        out.strides.push(s1 + s2);
+        shape.push(len);
+        strides.push(s1 + s2);
         if len > 0 {
-            out.offset = (self.offset as isize + row as isize * s1 + col as isize * s2) as usize;
+            offset = (self.offset() as isize + row as isize * s1 + col as isize * s2) as usize;
         }
-        Some(out)
+        Some(Layout::new(shape, strides, offset))
     }
 
     fn unfold(&self, dim: usize, size: usize, step: usize) -> Option<Layout> {
-        let len = *self.shape.get(dim)?;
+        let len = *self.shape().get(dim)?;
         if size > len || step == 0 {
             return None;
         }
-        let mut out = self.clone();
-        let stride = self.strides[dim];
-        out.shape[dim] = (len - size) / step + 1;
-        out.strides[dim] = stride * step as isize;
-        out.shape.push(size);
-        out.strides.push(stride);
-        Some(out)
+        let (mut shape, mut strides, offset) = self.parts();
+        let stride = self.strides()[dim];
+        shape[dim] = (len - size) / step + 1;
+        strides[dim] = stride * step as isize;
+        shape.push(size);
+        strides.push(stride);
+        Some(Layout::new(shape, strides, offset))
     }
 }
 
@@ -305,4 +321,20 @@ fn row_major(shape: &[usize]) -> Strides {
         strides[i - 1] = strides[i].wrapping_mul(shape[i].max(1) as isize);
     }
     strides
+}
+
+fn is_row_major(shape: &[usize], strides: &[isize]) -> bool {
+    let mut expected = 1isize;
+    for (&size, &stride) in shape.iter().zip(strides).rev() {
+        if size == 0 {
+            return true;
+        }
+        if size != 1 {
+            if stride != expected {
+                return false;
+            }
+            expected *= size as isize;
+        }
+    }
+    true
 }
