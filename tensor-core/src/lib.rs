@@ -28,8 +28,8 @@ pub use expr::{Expr, Gradient, Kernel, Val};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use ops::{
-    ArrayData, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex, NewAxis, Operand,
-    Options, PadMode, Reduction, Step, Steps, Term, UNARY, Unary,
+    ArrayData, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex, NUMBERED, NewAxis,
+    Operand, Options, PadMode, Reduction, Step, Steps, Takes, Term, UNARY, Unary,
 };
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;

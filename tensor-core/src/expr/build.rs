@@ -339,13 +339,17 @@ impl<'b> Val<'b> {
     /// ⌊a / b⌋, in the dtype that the two promote to.
     pub fn floor_div(self, other: impl IntoVal<'b>) -> Val<'b> {
         let (a, b) = self.promoted(other.into_val(self));
-        let q = a.trunc_div(b);
-        if q.dtype().is_float() {
-            return q.floor();
-        }
         let r = a.fmod(b);
         let zero = r.lit(0);
-        (r.ne(zero) & r.lt(zero).ne(b.lt(zero))).select(q - q.lit(1), q)
+        let below = r.ne(zero) & r.lt(zero).ne(b.lt(zero));
+        if !a.dtype().is_float() {
+            let q = a.trunc_div(b);
+            return below.select(q - q.lit(1), q);
+        }
+        // Rounding the rounded quotient down may miss by one; without the remainder it is whole but for
+        // its own rounding.
+        let q = ((a - r) / b).round();
+        b.eq(zero).select(a / b, below.select(q - 1.0, q))
     }
 
     /// Whether the value differs from zero.
@@ -353,16 +357,16 @@ impl<'b> Val<'b> {
         self.cast(DType::Bool)
     }
 
-    /// `self` where it is above `low`, else `low`; the derivative at the bound is 1.
+    /// `self` where it is above `low`, else `low`; NaN stays NaN, and the derivative at the bound is 0.
     pub fn clamp_min(self, low: impl IntoVal<'b>) -> Val<'b> {
         let low = low.into_val(self);
-        self.lt(low).select(low, self)
+        self.le(low).select(low, self)
     }
 
-    /// `self` where it is below `high`, else `high`; the derivative at the bound is 1.
+    /// `self` where it is below `high`, else `high`; NaN stays NaN, and the derivative at the bound is 0.
     pub fn clamp_max(self, high: impl IntoVal<'b>) -> Val<'b> {
         let high = high.into_val(self);
-        self.gt(high).select(high, self)
+        self.ge(high).select(high, self)
     }
 
     /// 1 / x

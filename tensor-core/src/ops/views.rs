@@ -40,18 +40,13 @@ impl<B: Backend> Tensor<B> {
 
     #[track_caller]
     fn sizes(&self, op: &'static str, sizes: &[isize]) -> Shape {
-        let unknown = sizes.iter().filter(|&&s| s == -1).count();
-        let known: usize = sizes.iter().filter(|&&s| s >= 0).map(|&s| s as usize).product();
-        let fits =
-            unknown == 0 || (unknown == 1 && known > 0 && self.numel().is_multiple_of(known));
-        if !fits || sizes.iter().any(|&s| s < -1) {
+        inferred(self.numel(), sizes).unwrap_or_else(|| {
             raise(Error::Shape {
                 op,
                 shapes: vec![self.shape().clone()],
                 why: format!("{} elements cannot have sizes {sizes:?}", self.numel()),
-            });
-        }
-        sizes.iter().map(|&s| if s == -1 { self.numel() / known } else { s as usize }).collect()
+            })
+        })
     }
 
     /// Dimensions in another order: `out.shape[i] = self.shape[dims[i]]`.
@@ -169,6 +164,104 @@ impl<B: Backend> Tensor<B> {
         self.dims()[end + 1..].iter().for_each(|&size| shape.push(size));
         self.reshape_to(&shape)
     }
+
+    /// Dimension `dim` cut into `sizes`, of which one may be −1; the inverse of `flatten`.
+    ///
+    /// # Panics
+    /// If the dimension is out of range or the sizes do not fit it.
+    #[track_caller]
+    pub fn unflatten(&self, dim: isize, sizes: impl AsRef<[isize]>) -> Self {
+        let (at, sizes) = (self.dim("unflatten", dim), sizes.as_ref());
+        let size = self.dims()[at];
+        let inner = inferred(size, sizes).unwrap_or_else(|| {
+            raise(Error::Shape {
+                op: "unflatten",
+                shapes: vec![self.shape().clone()],
+                why: format!("dim {at} of size {size} cannot have sizes {sizes:?}"),
+            })
+        });
+        self.reshape_to(&[&self.dims()[..at], &inner[..], &self.dims()[at + 1..]].concat().into())
+    }
+
+    /// Without all dimensions of size 1: `torch.squeeze` without a dim.
+    pub fn squeeze_all(&self) -> Self {
+        let ones: Vec<usize> = (0..self.rank()).filter(|&d| self.dims()[d] == 1).collect();
+        self.without(&ones)
+    }
+
+    /// Dimension `source` moved to place `destination`; the others keep their order.
+    ///
+    /// # Panics
+    /// If there is no such dimension.
+    #[track_caller]
+    pub fn movedim(&self, source: isize, destination: isize) -> Self {
+        let from = self.dim("movedim", source);
+        let to = self.dim("movedim", destination);
+        let mut perm: smallvec::SmallVec<[usize; 6]> = (0..self.rank()).collect();
+        perm.remove(from);
+        perm.insert(to, from);
+        self.view_as_op(&ViewOp::Permute(perm))
+    }
+
+    /// Two dimensions swapped; another name of `transpose`.
+    ///
+    /// # Panics
+    /// If there is no such dimension.
+    #[track_caller]
+    pub fn swapaxes(&self, axis0: isize, axis1: isize) -> Self {
+        self.transpose(axis0, axis1)
+    }
+
+    /// Broadcast to `shape`; another name of `expand`.
+    ///
+    /// # Panics
+    /// If another size than 1 would have to change.
+    #[track_caller]
+    pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Self {
+        self.expand(shape)
+    }
+
+    /// Broadcast to the shape of another tensor.
+    ///
+    /// # Panics
+    /// If another size than 1 would have to change.
+    #[track_caller]
+    pub fn expand_as(&self, other: &Self) -> Self {
+        self.expand(other.shape())
+    }
+
+    /// The same elements under the shape of another tensor.
+    ///
+    /// # Panics
+    /// As [`Tensor::view`].
+    #[track_caller]
+    pub fn view_as(&self, other: &Self) -> Self {
+        self.view_as_op(&ViewOp::Reshape(other.shape().clone()))
+    }
+
+    /// `reshape` to the shape of another tensor.
+    ///
+    /// # Panics
+    /// If the numbers of elements differ.
+    #[track_caller]
+    pub fn reshape_as(&self, other: &Self) -> Self {
+        self.reshape_to(other.shape())
+    }
+}
+
+/// Sizes that hold `count` elements, with a −1 worked out from the others.
+fn inferred(count: usize, sizes: &[isize]) -> Option<Shape> {
+    let unknown = sizes.iter().filter(|&&s| s == -1).count();
+    let known = sizes
+        .iter()
+        .filter(|&&s| s != -1)
+        .try_fold(1usize, |n, &s| n.checked_mul(usize::try_from(s).ok()?))?;
+    let missing = match unknown {
+        0 if known == count => 1,
+        1 if known > 0 && count.is_multiple_of(known) => count / known,
+        _ => return None,
+    };
+    Some(sizes.iter().map(|&s| if s == -1 { missing } else { s as usize }).collect())
 }
 
 /// The bounds of a Python slice over `size` positions: negative ones count from the end, and what lies

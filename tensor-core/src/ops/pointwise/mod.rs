@@ -1,11 +1,24 @@
 //! Elementwise ops: one row each, `name: docs = program`. A row makes the method, its in-place form
-//! (`name_`), and an entry of the table that the conformance tests walk.
+//! (`name_`), and an entry of the table that the conformance tests walk. Here is what a row is; the
+//! rows are in `unary`, `numbered` and `binary`.
+
+mod binary;
+mod compare;
+mod numbered;
+mod operators;
+mod ternary;
+mod unary;
 
 use std::sync::OnceLock;
 
 use super::operand::{Operand, Term, result_dtype};
 use crate::expr::Builder;
 use crate::{Backend, Category, DType, Error, Expr, Kernel, Scalar, Shape, Tensor, Val, raise};
+
+pub use binary::BINARY;
+pub use numbered::NUMBERED;
+pub(crate) use ternary::is_mask;
+pub use unary::UNARY;
 
 type Slots<const N: usize> = [OnceLock<Expr>; N];
 
@@ -26,6 +39,43 @@ impl PerDType {
     }
 }
 
+/// The dtypes that a row takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Any.
+    All,
+    /// Integers and floats.
+    Numbers,
+    /// Integers and bools.
+    Whole,
+    /// Floats.
+    Floats,
+}
+
+impl Takes {
+    /// Whether the row takes this dtype.
+    pub fn accepts(self, dtype: DType) -> bool {
+        match self {
+            Takes::All => true,
+            Takes::Numbers => dtype != DType::Bool,
+            Takes::Whole => !dtype.is_float(),
+            Takes::Floats => dtype.is_float(),
+        }
+    }
+
+    #[track_caller]
+    fn check(self, op: &'static str, common: DType, dtypes: &[DType]) {
+        if !self.accepts(common) {
+            let why = match self {
+                Takes::Whole => "integers or bools are wanted; convert with `to_dtype`",
+                Takes::Floats => "floats are wanted; convert with `to_dtype`",
+                _ => "bools are no numbers; use the logical ops, or convert with `to_dtype`",
+            };
+            raise(Error::DType { op, dtypes: dtypes.to_vec(), why: why.into() });
+        }
+    }
+}
+
 /// An elementwise function of one tensor and up to three numbers.
 #[derive(Debug)]
 pub struct Unary {
@@ -33,6 +83,10 @@ pub struct Unary {
     pub name: &'static str,
     /// How many numbers it takes.
     pub params: usize,
+    /// Numbers to try it with.
+    pub samples: &'static [f64],
+    /// The dtypes that it takes, once a number has had its say.
+    pub takes: Takes,
     f: for<'b> fn(Val<'b>, &[Val<'b>]) -> Val<'b>,
     // (in place?, category of the numbers, dtype)
     programs: Slots<60>,
@@ -45,7 +99,25 @@ impl Unary {
         params: usize,
         f: for<'b> fn(Val<'b>, &[Val<'b>]) -> Val<'b>,
     ) -> Self {
-        Unary { name, params, f, programs: slots() }
+        Unary { name, params, samples: &[], takes: Takes::All, f, programs: slots() }
+    }
+
+    /// The row with the dtypes that it takes.
+    pub const fn taking(mut self, takes: Takes) -> Self {
+        self.takes = takes;
+        self
+    }
+
+    /// The row with numbers to try it with.
+    pub const fn sampled(mut self, samples: &'static [f64]) -> Self {
+        self.samples = samples;
+        self
+    }
+
+    #[track_caller]
+    fn check(&self, dtype: DType, numbers: &[Scalar]) {
+        let common = numbers.iter().fold(dtype, |common, &n| common.promote_scalar(n));
+        self.takes.check(self.name, common, &[dtype]);
     }
 
     /// The program on tensors of `dtype`; `numbers` matter by their category.
@@ -66,6 +138,7 @@ impl Unary {
     /// Applies the function.
     #[track_caller]
     pub fn call<B: Backend>(&self, x: &Tensor<B>, numbers: &[Scalar]) -> Tensor<B> {
+        self.check(x.dtype(), numbers);
         let kernel = Kernel::with(self.program(x.dtype(), numbers, false), numbers);
         only(B::map(kernel, &[x], x.shape(), x.device()))
     }
@@ -74,6 +147,7 @@ impl Unary {
     /// nobody else holds it.
     #[track_caller]
     pub fn call_owned<B: Backend>(&self, x: Tensor<B>, numbers: &[Scalar]) -> Tensor<B> {
+        self.check(x.dtype(), numbers);
         let expr = self.program(x.dtype(), numbers, false);
         let kernel = Kernel::with(expr, numbers);
         if expr.outputs()[0].dtype == x.dtype() && reusable(&x) {
@@ -86,6 +160,7 @@ impl Unary {
     /// Applies the function in place.
     #[track_caller]
     pub fn call_in_place<B: Backend>(&self, x: &Tensor<B>, numbers: &[Scalar]) {
+        self.check(x.dtype(), numbers);
         let natural = self.program(x.dtype(), numbers, false).outputs()[0].dtype;
         writable(self.name, x, natural);
         B::map_into(Kernel::with(self.program(x.dtype(), numbers, true), numbers), &[x], &[x]);
@@ -102,6 +177,10 @@ pub struct Binary {
     tensors: Slots<600>,
     right: Unary,
     left: Unary,
+    /// The dtypes that it takes, once its operands are promoted.
+    pub takes: Takes,
+    /// A cheaper function for some numbers on the right.
+    shortcut: fn(DType, Scalar) -> Option<&'static Unary>,
 }
 
 impl Binary {
@@ -114,7 +193,30 @@ impl Binary {
     ) -> Self {
         let right = Unary::new(name, 1, right);
         let left = Unary::new(name, 1, left);
-        Binary { name, f, tensors: slots(), right, left }
+        let shortcut: fn(DType, Scalar) -> Option<&'static Unary> = |_, _| None;
+        Binary { name, f, tensors: slots(), right, left, takes: Takes::All, shortcut }
+    }
+
+    /// The row with the dtypes that it takes.
+    pub const fn taking(mut self, takes: Takes) -> Self {
+        self.takes = takes;
+        self.right.takes = takes;
+        self.left.takes = takes;
+        self
+    }
+
+    /// The row with cheaper functions, of no further number, for some numbers on the right.
+    pub const fn shortened(
+        mut self,
+        shortcut: fn(DType, Scalar) -> Option<&'static Unary>,
+    ) -> Self {
+        self.shortcut = shortcut;
+        self
+    }
+
+    /// The function with a number on the right; it takes as many of `[number]` as it has params.
+    fn by(&self, dtype: DType, number: Scalar) -> &Unary {
+        (self.shortcut)(dtype, number).unwrap_or(&self.right)
     }
 
     /// The program on two tensors that meet in `common` (one of the two dtypes, or their promotion).
@@ -134,7 +236,10 @@ impl Binary {
     #[track_caller]
     pub fn call<B: Backend>(&self, a: &Tensor<B>, b: &impl Operand<B>) -> Tensor<B> {
         match b.term() {
-            Term::Scalar(b) => self.right.call(a, &[b]),
+            Term::Scalar(b) => {
+                let row = self.by(a.dtype(), b);
+                row.call(a, &[b][..row.params])
+            }
             Term::Tensor(b) => {
                 let (expr, shape) = self.checked(a, b);
                 only(B::map(Kernel::new(expr), &[a, b], &shape, a.device()))
@@ -147,7 +252,10 @@ impl Binary {
     #[track_caller]
     pub fn call_owned<B: Backend>(&self, a: Tensor<B>, b: &impl Operand<B>) -> Tensor<B> {
         match b.term() {
-            Term::Scalar(b) => self.right.call_owned(a, &[b]),
+            Term::Scalar(b) => {
+                let row = self.by(a.dtype(), b);
+                row.call_owned(a, &[b][..row.params])
+            }
             Term::Tensor(b) => {
                 let (expr, shape) = self.checked(&a, b);
                 let kernel = Kernel::new(expr);
@@ -177,7 +285,10 @@ impl Binary {
     #[track_caller]
     pub fn call_in_place<B: Backend>(&self, a: &Tensor<B>, b: &impl Operand<B>) {
         let b = match b.term() {
-            Term::Scalar(b) => return self.right.call_in_place(a, &[b]),
+            Term::Scalar(b) => {
+                let row = self.by(a.dtype(), b);
+                return row.call_in_place(a, &[b][..row.params]);
+            }
             Term::Tensor(b) => b,
         };
         let (natural, shape) = self.checked(a, b);
@@ -198,8 +309,9 @@ impl Binary {
     #[track_caller]
     fn checked<B: Backend>(&self, a: &Tensor<B>, b: &Tensor<B>) -> (&Expr, Shape) {
         a.same_device(self.name, b);
-        let shape = broadcast(self.name, a, b);
-        (self.program(a.dtype(), b.dtype(), result_dtype(a, b), false), shape)
+        let (shape, common) = (broadcast(self.name, a, b), result_dtype(a, b));
+        self.takes.check(self.name, common, &[a.dtype(), b.dtype()]);
+        (self.program(a.dtype(), b.dtype(), common, false), shape)
     }
 }
 
@@ -243,216 +355,5 @@ pub(crate) fn writable<B: Backend>(op: &'static str, x: &Tensor<B>, natural: DTy
             why: "elements share memory (an expanded or unfolded view); write to a `copy` of it"
                 .into(),
         });
-    }
-}
-
-macro_rules! unary {
-    ($($name:ident $in_place:ident $doc:literal = |$x:ident| $f:expr;)*) => {
-        impl<B: Backend> Tensor<B> {$(
-            #[doc = $doc]
-            #[must_use]
-            pub fn $name(&self) -> Self {
-                rows::$name.call(self, &[])
-            }
-
-            #[doc = concat!("`", stringify!($name), "`, in place.")]
-            #[track_caller]
-            pub fn $in_place(&self) -> Self {
-                rows::$name.call_in_place(self, &[]);
-                self.clone()
-            }
-        )*}
-
-        #[allow(non_upper_case_globals, reason = "a row has its method's name")]
-        mod rows {
-            use super::*;
-            $(pub static $name: Unary = Unary::new(stringify!($name), 0, |$x, _| $f);)*
-        }
-
-        /// Every elementwise op of one tensor without numbers.
-        pub static UNARY: &[&Unary] = &[$(&rows::$name),*];
-    };
-}
-
-unary! {
-    neg neg_ "−x" = |x| -x;
-    abs abs_ "|x|" = |x| x.abs();
-    sign sign_ "−1, 0 or 1; NaN stays NaN." = |x| x.sign();
-    square square_ "x²" = |x| x.square();
-    sqrt sqrt_ "√x" = |x| x.sqrt();
-    rsqrt rsqrt_ "1 / √x" = |x| x.rsqrt();
-    reciprocal reciprocal_ "1 / x" = |x| x.recip();
-    exp exp_ "eˣ" = |x| x.exp();
-    expm1 expm1_ "eˣ − 1, exact near 0." = |x| x.expm1();
-    log log_ "ln x" = |x| x.log();
-    log2 log2_ "log₂ x" = |x| x.log2();
-    log10 log10_ "log₁₀ x" = |x| x.log10();
-    log1p log1p_ "ln (1 + x), exact near 0." = |x| x.log1p();
-    sin sin_ "Sine of radians." = |x| x.sin();
-    cos cos_ "Cosine of radians." = |x| x.cos();
-    tan tan_ "Tangent of radians." = |x| x.tan();
-    asin asin_ "Inverse sine, in radians." = |x| x.asin();
-    acos acos_ "Inverse cosine, in radians." = |x| x.acos();
-    atan atan_ "Inverse tangent, in radians." = |x| x.atan();
-    sinh sinh_ "Hyperbolic sine." = |x| x.sinh();
-    cosh cosh_ "Hyperbolic cosine." = |x| x.cosh();
-    tanh tanh_ "Hyperbolic tangent." = |x| x.tanh();
-    asinh asinh_ "Inverse hyperbolic sine." = |x| x.asinh();
-    acosh acosh_ "Inverse hyperbolic cosine." = |x| x.acosh();
-    atanh atanh_ "Inverse hyperbolic tangent." = |x| x.atanh();
-    erf erf_ "The error function, 2/√π · ∫₀ˣ e^(−t²) dt." = |x| x.erf();
-    floor floor_ "The integer below." = |x| x.floor();
-    ceil ceil_ "The integer above." = |x| x.ceil();
-    round round_ "The nearest integer, halves to even." = |x| x.round();
-    trunc trunc_ "The integer towards zero." = |x| x.trunc();
-    relu relu_ "max(x, 0); NaN stays NaN, and the derivative at 0 is 0." = |x| x.relu();
-    sigmoid sigmoid_ "1 / (1 + e⁻ˣ)" = |x| x.sigmoid();
-    silu silu_ "x · sigmoid(x), also called swish." = |x| x.silu();
-    gelu gelu_ "x · Φ(x), the exact form with erf (Hendrycks, Gimpel 2016)." = |x| x.gelu();
-    mish mish_ "x · tanh(softplus(x)) (Misra 2019)." = |x| x * x.softplus().tanh();
-    softsign softsign_ "x / (1 + |x|)" = |x| x / (x.abs() + 1.0);
-    log_sigmoid log_sigmoid_ "ln sigmoid(x), without overflow." = |x| {
-        let x = x.cast(x.dtype().float());
-        x.min(0.0) - (-x.abs()).exp().log1p()
-    };
-    logical_not logical_not_ "Whether the element is zero." = |x| x.eq(x.lit(0));
-    isnan isnan_ "Whether the element is NaN." = |x| x.is_nan();
-    isinf isinf_ "Whether the element is infinite." = |x| x.is_inf();
-}
-
-macro_rules! binary {
-    ($($name:ident $in_place:ident $doc:literal = |$a:ident, $b:ident| $f:expr;)*) => {
-        impl<B: Backend> Tensor<B> {$(
-            #[doc = $doc]
-            ///
-            /// Operands broadcast and are promoted by PyTorch's rules; `other` is a tensor or a number.
-            ///
-            /// # Panics
-            /// If the shapes do not broadcast or the devices differ.
-            #[track_caller]
-            pub fn $name(&self, other: impl Operand<B>) -> Self {
-                binary_rows::$name.call(self, &other)
-            }
-
-            #[doc = concat!("`", stringify!($name), "`, in place.")]
-            ///
-            /// # Panics
-            /// If the result does not fit into `self`: its shape, its dtype's category, or memory
-            /// that several elements share.
-            #[track_caller]
-            pub fn $in_place(&self, other: impl Operand<B>) -> Self {
-                binary_rows::$name.call_in_place(self, &other);
-                self.clone()
-            }
-        )*}
-
-        #[allow(non_upper_case_globals, reason = "a row has its method's name")]
-        mod binary_rows {
-            use super::*;
-            $(pub static $name: Binary = Binary::new(
-                stringify!($name),
-                |$a, $b| $f,
-                |$a, numbers| { let $b = numbers[0]; $f },
-                |$b, numbers| { let $a = numbers[0]; $f },
-            );)*
-        }
-
-        /// Every elementwise op of two tensors.
-        pub static BINARY: &[&Binary] = &[$(&binary_rows::$name),*];
-    };
-}
-
-binary! {
-    add add_ "a + b" = |a, b| a + b;
-    sub sub_ "a − b" = |a, b| a - b;
-    mul mul_ "a · b" = |a, b| a * b;
-    div div_ "a / b; integers give a float." = |a, b| a / b;
-    pow pow_ "aᵇ" = |a, b| a.pow(b);
-    remainder remainder_ "a − b · ⌊a / b⌋, with the sign of `b`." = |a, b| a % b;
-    fmod fmod_ "The remainder with the sign of `a`." = |a, b| a.fmod(b);
-    floor_divide floor_divide_ "⌊a / b⌋; integers modulo zero give 0." = |a, b| a.floor_div(b);
-    maximum maximum_ "The larger; NaN if either is. Equal operands share the gradient." = |a, b| a.max(b);
-    minimum minimum_ "The smaller; NaN if either is. Equal operands share the gradient." = |a, b| a.min(b);
-    atan2 atan2_ "The angle of the point (b, a), in radians." = |a, b| a.atan2(b);
-    eq eq_ "a = b, as bool." = |a, b| a.eq(b);
-    ne ne_ "a ≠ b, as bool." = |a, b| a.ne(b);
-    lt lt_ "a < b, as bool." = |a, b| a.lt(b);
-    le le_ "a ≤ b, as bool." = |a, b| a.le(b);
-    gt gt_ "a > b, as bool." = |a, b| a.gt(b);
-    ge ge_ "a ≥ b, as bool." = |a, b| a.ge(b);
-    logical_and logical_and_ "Whether both differ from zero." = |a, b| a.truth() & b.truth();
-    logical_or logical_or_ "Whether one differs from zero." = |a, b| a.truth() | b.truth();
-    logical_xor logical_xor_ "Whether exactly one differs from zero." = |a, b| a.truth() ^ b.truth();
-}
-
-macro_rules! operators {
-    ($($tr:ident $method:ident $assign:ident $assign_method:ident $row:ident;)*) => {$(
-        impl<B: Backend, T: Operand<B>> std::ops::$tr<T> for &Tensor<B> {
-            type Output = Tensor<B>;
-            #[track_caller]
-            fn $method(self, other: T) -> Tensor<B> {
-                binary_rows::$row.call(self, &other)
-            }
-        }
-
-        /// Uses the memory of the left operand for the result where nobody else holds it.
-        impl<B: Backend, T: Operand<B>> std::ops::$tr<T> for Tensor<B> {
-            type Output = Tensor<B>;
-            #[track_caller]
-            fn $method(self, other: T) -> Tensor<B> {
-                binary_rows::$row.call_owned(self, &other)
-            }
-        }
-
-        impl<B: Backend, T: Operand<B>> std::ops::$assign<T> for Tensor<B> {
-            #[track_caller]
-            fn $assign_method(&mut self, other: T) {
-                binary_rows::$row.call_in_place(self, &other);
-            }
-        }
-
-        left_numbers!($tr $method $row: f64, f32, i64, i32);
-    )*};
-}
-
-macro_rules! left_numbers {
-    ($tr:ident $method:ident $row:ident: $($ty:ty),*) => {$(
-        impl<B: Backend> std::ops::$tr<&Tensor<B>> for $ty {
-            type Output = Tensor<B>;
-            #[track_caller]
-            fn $method(self, other: &Tensor<B>) -> Tensor<B> {
-                binary_rows::$row.call_left(self, other)
-            }
-        }
-
-        impl<B: Backend> std::ops::$tr<Tensor<B>> for $ty {
-            type Output = Tensor<B>;
-            #[track_caller]
-            fn $method(self, other: Tensor<B>) -> Tensor<B> {
-                binary_rows::$row.call_left_owned(self, other)
-            }
-        }
-    )*};
-}
-
-operators! {
-    Add add AddAssign add_assign add;
-    Sub sub SubAssign sub_assign sub;
-    Mul mul MulAssign mul_assign mul;
-    Div div DivAssign div_assign div;
-    Rem rem RemAssign rem_assign remainder;
-}
-
-impl<B: Backend> std::ops::Neg for &Tensor<B> {
-    type Output = Tensor<B>;
-    fn neg(self) -> Tensor<B> {
-        rows::neg.call(self, &[])
-    }
-}
-
-impl<B: Backend> std::ops::Neg for Tensor<B> {
-    type Output = Tensor<B>;
-    fn neg(self) -> Tensor<B> {
-        rows::neg.call_owned(self, &[])
     }
 }

@@ -1,0 +1,118 @@
+//! Elementwise ops of two tensors, or of a tensor and a number.
+
+use super::{Binary, Takes, Unary};
+use crate::{Backend, DType, Operand, Scalar, Tensor, Val};
+
+macro_rules! binary {
+    ($($name:ident $in_place:ident $takes:ident $($shortcut:ident)? $doc:literal = |$a:ident, $b:ident| $f:expr;)*) => {
+        impl<B: Backend> Tensor<B> {$(
+            #[doc = $doc]
+            ///
+            /// Operands broadcast and are promoted by PyTorch's rules; `other` is a tensor or a number.
+            ///
+            /// # Panics
+            /// If the shapes do not broadcast, the devices differ, or the op does not take these dtypes.
+            #[track_caller]
+            pub fn $name(&self, other: impl Operand<B>) -> Self {
+                rows::$name.call(self, &other)
+            }
+
+            #[doc = concat!("`", stringify!($name), "`, in place.")]
+            ///
+            /// # Panics
+            /// If the result does not fit into `self`: its shape, its dtype's category, or memory
+            /// that several elements share.
+            #[track_caller]
+            pub fn $in_place(&self, other: impl Operand<B>) -> Self {
+                rows::$name.call_in_place(self, &other);
+                self.clone()
+            }
+        )*}
+
+        #[allow(non_upper_case_globals, reason = "a row has its method's name")]
+        pub(super) mod rows {
+            use super::*;
+            $(pub static $name: Binary = Binary::new(
+                stringify!($name),
+                |$a, $b| $f,
+                |$a, numbers| { let $b = numbers[0]; $f },
+                |$b, numbers| { let $a = numbers[0]; $f },
+            )
+            .taking(Takes::$takes)
+            $(.shortened($shortcut))?;)*
+        }
+
+        /// Every elementwise op of two tensors.
+        pub static BINARY: &[&Binary] = &[$(&rows::$name),*];
+    };
+}
+
+binary! {
+    add add_ All "a + b" = |a, b| a + b;
+    sub sub_ Numbers "a − b" = |a, b| a - b;
+    mul mul_ All "a · b" = |a, b| a * b;
+    div div_ All "a / b; integers give a float." = |a, b| a / b;
+    pow pow_ Numbers power "aᵇ; of integers, 0 where b is negative, unless a is ±1." = |a, b| a.pow(b);
+    remainder remainder_ Numbers "a − b · ⌊a / b⌋, with the sign of `b`." = |a, b| a % b;
+    fmod fmod_ Numbers "The remainder with the sign of `a`." = |a, b| a.fmod(b);
+    floor_divide floor_divide_ Numbers "⌊a / b⌋, of the exact quotient; integers over zero give 0." = |a, b| a.floor_div(b);
+    maximum maximum_ All "The larger; NaN if either is. Equal operands share the gradient." = |a, b| a.max(b);
+    minimum minimum_ All "The smaller; NaN if either is. Equal operands share the gradient." = |a, b| a.min(b);
+    atan2 atan2_ All "The angle of the point (b, a), in radians." = |a, b| a.atan2(b);
+    eq eq_ All "a = b, as bool." = |a, b| a.eq(b);
+    ne ne_ All "a ≠ b, as bool." = |a, b| a.ne(b);
+    lt lt_ All "a < b, as bool." = |a, b| a.lt(b);
+    le le_ All "a ≤ b, as bool." = |a, b| a.le(b);
+    gt gt_ All "a > b, as bool." = |a, b| a.gt(b);
+    ge ge_ All "a ≥ b, as bool." = |a, b| a.ge(b);
+    logical_and logical_and_ All "Whether both differ from zero." = |a, b| a.truth() & b.truth();
+    logical_or logical_or_ All "Whether one differs from zero." = |a, b| a.truth() | b.truth();
+    logical_xor logical_xor_ All "Whether exactly one differs from zero." = |a, b| a.truth() ^ b.truth();
+    bitwise_and bitwise_and_ Whole "Bits that both have." = |a, b| a & b;
+    bitwise_or bitwise_or_ Whole "Bits that one has." = |a, b| a | b;
+    bitwise_xor bitwise_xor_ Whole "Bits that exactly one has." = |a, b| a ^ b;
+    fmax fmax_ All "The larger; the other where one is NaN." = |a, b| a.is_nan().select(b, b.is_nan().select(a, a.max(b)));
+    fmin fmin_ All "The smaller; the other where one is NaN." = |a, b| a.is_nan().select(b, b.is_nan().select(a, a.min(b)));
+    xlogy xlogy_ All "a · ln b; 0 where a is 0, unless b is NaN." = |a, b| {
+        let (a, b) = floats(a, b);
+        let zero = a.eq(0.0) & !b.is_nan();
+        zero.select(a.lit(0.0), a * b.log())
+    };
+    logaddexp logaddexp_ All "ln(eᵃ + eᵇ), without overflow." = |a, b| {
+        let (a, b) = floats(a, b);
+        let (max, away) = (a.max(b), (a - b).abs());
+        // Equal infinities have no distance.
+        (a.eq(b) & a.is_inf()).select(a, max + (-away).exp().log1p())
+    };
+    hypot hypot_ All "√(a² + b²), without overflow." = |a, b| {
+        let (a, b) = floats(a, b);
+        let max = a.abs().max(b.abs());
+        let scale = (max.eq(0.0) | max.is_inf()).select(max.lit(1.0), max);
+        ((a / scale).square() + (b / scale).square()).sqrt() * scale
+    };
+}
+
+fn floats<'b>(a: Val<'b>, b: Val<'b>) -> (Val<'b>, Val<'b>) {
+    let dtype = a.dtype().promote(b.dtype()).float();
+    (a.cast(dtype), b.cast(dtype))
+}
+
+/// Powers that are cheaper, and exact, as products and roots.
+fn power(dtype: DType, exponent: Scalar) -> Option<&'static Unary> {
+    static SQUARE: Unary = Unary::new("pow", 0, |x, _| x.square());
+    static CUBE: Unary = Unary::new("pow", 0, |x, _| x * x * x);
+    static SQRT: Unary = Unary::new("pow", 0, |x, _| x.sqrt());
+    static RSQRT: Unary = Unary::new("pow", 0, |x, _| x.rsqrt());
+    static RECIP: Unary = Unary::new("pow", 0, |x, _| x.recip());
+    let whole = !dtype.is_float();
+    match exponent.to_f64() {
+        _ if dtype.promote_scalar(exponent) != dtype || dtype == DType::Bool => None,
+        2.0 => Some(&SQUARE),
+        3.0 => Some(&CUBE),
+        _ if whole => None,
+        0.5 => Some(&SQRT),
+        -0.5 => Some(&RSQRT),
+        -1.0 => Some(&RECIP),
+        _ => None,
+    }
+}
