@@ -7,7 +7,7 @@ use kiln_tensor_core::{
     ScanOp, ScatterOp, Shape, Tensor,
 };
 
-use crate::kernels::{conv, index, map, matmul, naive, nonzero, pool, sort};
+use crate::kernels::{cat, conv, index, map, matmul, naive, nonzero, pool, sort};
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
 
@@ -98,6 +98,18 @@ impl Backend for Cpu {
 
     fn matmul(a: &Tensor<Self>, b: &Tensor<Self>) -> Tensor<Self> {
         matmul::matmul(a, b)
+    }
+
+    fn cat(tensors: &[&Tensor<Self>], dim: usize) -> Tensor<Self> {
+        cat::cat(tensors, dim)
+    }
+
+    fn linear(
+        x: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        bias: Option<&Tensor<Self>>,
+    ) -> Tensor<Self> {
+        matmul::linear(x, weight, bias)
     }
 
     fn conv(x: &Tensor<Self>, weight: &Tensor<Self>, spec: &ConvSpec) -> Tensor<Self> {

@@ -131,6 +131,31 @@ fn order_agrees_with_the_definition() {
 }
 
 #[test]
+fn cat_agrees_with_the_definition() {
+    let mut numbers = Numbers::new(6);
+    for dtype in DType::ALL {
+        for lie in LIES {
+            for dim in 0..3 {
+                let parts = [1, 4, 0, 2].map(|size| {
+                    let mut shape = [3, 5, 7];
+                    shape[dim] = size;
+                    pair(&numbers.values(shape.iter().product()), shape, dtype, lie)
+                });
+                same(
+                    &Cpu::cat(&parts.each_ref().map(|p| &p.0), dim),
+                    &Reference::cat(&parts.each_ref().map(|p| &p.1), dim),
+                );
+            }
+        }
+    }
+    let long = pair(&numbers.values(200_000), [2, 100_000], DType::F32, Lie::Plain);
+    let cat = Cpu::cat(&[&long.0, &long.0.narrow(1, 3, 2), &long.0], 1);
+    let values = |x: &Tensor<Cpu>| x.to_vec::<f32>();
+    assert_eq!(values(&cat.narrow(1, 100_002, 100_000)), values(&long.0));
+    assert_eq!(values(&cat.narrow(1, 100_000, 2)), values(&long.0.narrow(1, 3, 2)));
+}
+
+#[test]
 fn threads_change_nothing() {
     let mut numbers = Numbers::new(4);
     let x = pair(&numbers.floats(300_000), [300, 1000], DType::F32, Lie::Plain).0;

@@ -5,7 +5,7 @@ mod common;
 use common::{LIES, Lie, Numbers, any_threads, close, pair, same};
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_conformance::Reference;
-use kiln_tensor_core::{Backend, DType, Error, Tensor, catch};
+use kiln_tensor_core::{Backend, DType, Error, Shape, Tensor, catch};
 
 /// What rounding in another order may change, relative to the largest result.
 fn tolerance(dtype: DType) -> f64 {
@@ -98,6 +98,28 @@ fn no_terms_give_zeros_and_nan_spreads() {
     let a = Tensor::<Cpu>::from_slice(&[0.0f32, f32::NAN], [1, 2], &CpuDevice);
     let b = Tensor::<Cpu>::from_slice(&[f32::INFINITY, 1.0, 0.0, 0.0], [2, 2], &CpuDevice);
     assert!(Cpu::matmul(&a, &b).to_vec::<f32>().iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn linear_agrees_with_the_definition() {
+    let mut numbers = Numbers::new(5);
+    for dtype in DTYPES {
+        for lie in LIES {
+            for lead in [&[5usize][..], &[2, 3], &[1], &[]] {
+                let shape = |last: usize| Shape::from([lead, &[last]].concat());
+                let x = pair(&numbers.values(shape(7).numel()), shape(7), dtype, lie);
+                let w = pair(&numbers.values(4 * 7), [4, 7], dtype, lie);
+                let b = pair(&numbers.values(4), [4], dtype, lie);
+                let with = (
+                    Cpu::linear(&x.0, &w.0, Some(&b.0)),
+                    Reference::linear(&x.1, &w.1, Some(&b.1)),
+                );
+                // The definition rounds a narrow product before it adds the bias.
+                close(&with.0, &with.1, tolerance(dtype));
+                same(&Cpu::linear(&x.0, &w.0, None), &Reference::linear(&x.1, &w.1, None));
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `matmul`: batches of products of matrices.
 
-use kiln_tensor_core::{DType, Shape, Tensor};
+use kiln_tensor_core::{DType, Shape, Tensor, compose};
 
-use super::dispatch::{is_narrow, widen, wrong_dtype};
+use super::dispatch::{by_float, is_narrow, widen, wrong_dtype};
 use super::gemm::{Float, Product, Source};
 use super::walk::Walk;
 use crate::Cpu;
@@ -30,6 +30,32 @@ pub(crate) fn matmul(a: &Tensor<Cpu>, b: &Tensor<Cpu>) -> Tensor<Cpu> {
             DType::U8 => plain(a, b, out.slice_mut(), u8::wrapping_add, u8::wrapping_mul),
             other => wrong_dtype("matmul", other),
         }
+    }
+    out.finish()
+}
+
+/// See `Backend::linear`.
+pub(crate) fn linear(
+    x: &Tensor<Cpu>,
+    weight: &Tensor<Cpu>,
+    bias: Option<&Tensor<Cpu>>,
+) -> Tensor<Cpu> {
+    let dtype = x.dtype();
+    if is_narrow(dtype) {
+        let bias = bias.map(widen);
+        return linear(&widen(x), &widen(weight), bias.as_ref()).to_dtype(dtype);
+    }
+    if !dtype.is_float() {
+        return compose::linear(x, weight, bias);
+    }
+    let [outputs, inputs] = [weight.dims()[0], weight.dims()[1]];
+    let lead = &x.dims()[..x.rank() - 1];
+    let rows = x.reshape_to(&Shape::from([lead.iter().product(), inputs]));
+    let mut shape = Shape::from(lead);
+    shape.push(outputs);
+    let mut out = Fresh::new(&shape, dtype);
+    if shape.numel() > 0 {
+        by_float!("linear", dtype, T => floats::<T>(&rows, &weight.t(), bias, &mut out));
     }
     out.finish()
 }

@@ -1,5 +1,6 @@
 //! Loops over elements. `unsafe` lives here and in `storage`.
 
+pub(crate) mod cat;
 pub(crate) mod conv;
 pub(crate) mod dispatch;
 pub(crate) mod expr;

@@ -37,6 +37,12 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) table: &'static [[Micro<T>; 2]],
     /// `to[i] = Σ weights[t] · source[offsets[t] + i]` for a number of `i`.
     pub(crate) sum: unsafe fn(*mut T, usize, *const T, &[T], &[usize]),
+    /// The sums of products of four rows, or of one, with a vector of as many elements.
+    pub(super) dots: unsafe fn([*const T; 4], &[T]) -> [T; 4],
+    pub(super) dot: unsafe fn([*const T; 1], &[T]) -> [T; 1],
+    /// Adds four rows of as many elements, or one, each times a number.
+    pub(super) add_rows: unsafe fn(&mut [T], [*const T; 4], [T; 4]),
+    pub(super) add_row: unsafe fn(&mut [T], [*const T; 1], [T; 1]),
 }
 
 impl<T> Kernels<T> {
@@ -136,6 +142,68 @@ unsafe fn sum<L: Lanes>(
     }
 }
 
+/// See `Kernels::dots`.
+///
+/// # Safety
+/// The machine has the instruction set of `L`, and each row has as many elements as `x`.
+#[inline(always)]
+unsafe fn dots<L: Lanes, const R: usize>(rows: [*const L::T; R], x: &[L::T]) -> [L::T; R]
+where
+    L::T: Add<Output = L::T> + Default,
+{
+    // SAFETY: whole vectors and the rest lie inside the rows; no vector is longer than 16 elements.
+    unsafe {
+        let mut sums = [L::zero(); R];
+        for i in (0..x.len()).step_by(L::N) {
+            let count = L::N.min(x.len() - i);
+            let load = |from: *const L::T| {
+                if count == L::N { L::load(from.add(i)) } else { L::load_some(from.add(i), count) }
+            };
+            let v = load(x.as_ptr());
+            for (sum, &row) in sums.iter_mut().zip(&rows) {
+                *sum = L::fma(load(row), v, *sum);
+            }
+        }
+        sums.map(|sum| {
+            let mut lanes = [L::T::default(); 16];
+            L::store(lanes.as_mut_ptr(), sum);
+            lanes.into_iter().take(L::N).fold(L::T::default(), L::T::add)
+        })
+    }
+}
+
+/// See `Kernels::add_rows`.
+///
+/// # Safety
+/// The machine has the instruction set of `L`, and each row has as many elements as `to`.
+#[inline(always)]
+unsafe fn add_rows<L: Lanes, const R: usize>(
+    to: &mut [L::T],
+    rows: [*const L::T; R],
+    x: [L::T; R],
+) {
+    // SAFETY: whole vectors and the rest lie inside the rows.
+    unsafe {
+        let whole = to.len() / L::N * L::N;
+        let rest = to.len() - whole;
+        let to = to.as_mut_ptr();
+        for i in (0..whole).step_by(L::N) {
+            let mut v = L::load(to.add(i));
+            for (&row, &x) in rows.iter().zip(&x) {
+                v = L::fma(L::splat(x), L::load(row.add(i)), v);
+            }
+            L::store(to.add(i), v);
+        }
+        if rest > 0 {
+            let mut v = L::load_some(to.add(whole), rest);
+            for (&row, &x) in rows.iter().zip(&x) {
+                v = L::fma(L::splat(x), L::load_some(row.add(whole), rest), v);
+            }
+            L::store_some(to.add(whole), v, rest);
+        }
+    }
+}
+
 macro_rules! table {
     ($name:ident, $L:ty, $T:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
         static $name: Kernels<$T> = {
@@ -159,10 +227,32 @@ macro_rules! table {
                 // SAFETY: the caller's.
                 unsafe { sum::<$L>(to, len, source, weights, offsets) }
             }
+            /// # Safety
+            /// See `dots`.
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn dots_of<const R: usize>(rows: [*const $T; R], x: &[$T]) -> [$T; R] {
+                // SAFETY: the caller's.
+                unsafe { dots::<$L, R>(rows, x) }
+            }
+            /// # Safety
+            /// See `add_rows`.
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn add_rows_of<const R: usize>(
+                to: &mut [$T],
+                rows: [*const $T; R],
+                x: [$T; R],
+            ) {
+                // SAFETY: the caller's.
+                unsafe { add_rows::<$L, R>(to, rows, x) }
+            }
             Kernels {
                 lanes: <$L as Lanes>::N,
                 table: &[$([run::<$rows, 1>, run::<$rows, 2>]),*],
                 sum: sum_of,
+                dots: dots_of::<4>,
+                dot: dots_of::<1>,
+                add_rows: add_rows_of::<4>,
+                add_row: add_rows_of::<1>,
             }
         };
     };

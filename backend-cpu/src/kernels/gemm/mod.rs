@@ -5,6 +5,7 @@
 mod lanes;
 mod micro;
 pub(crate) mod pack;
+mod vector;
 
 pub(crate) use micro::{Float, Kernels, Tile};
 pub(crate) use pack::Source;
@@ -12,6 +13,8 @@ pub(crate) use pack::Source;
 use std::ops::Range;
 
 use kiln_tensor_core::Shape;
+
+use self::vector::MatrixVector;
 
 use crate::storage::Fresh;
 use crate::threads::parallel_for;
@@ -73,6 +76,12 @@ impl<T: Float> Product<T> {
             // SAFETY: the caller's; a product of no terms reads no operand.
             return unsafe { self.part(0, 0, 0) };
         }
+        if (self.m == 1 || self.n == 1)
+            // SAFETY: the caller's.
+            && unsafe { self.matrix_vector().run() }
+        {
+            return;
+        }
         for j in (0..self.n).step_by(PART) {
             for p in (0..self.k).step_by(PART) {
                 for i in (0..self.m).step_by(PART) {
@@ -80,6 +89,24 @@ impl<T: Float> Product<T> {
                     unsafe { self.part(i, j, p) };
                 }
             }
+        }
+    }
+
+    /// The product where one operand is a vector.
+    fn matrix_vector(&self) -> MatrixVector<T> {
+        let (lanes, matrix, vector) =
+            if self.m == 1 { (self.n, self.b, self.a) } else { (self.m, self.a, self.b) };
+        let (to_step, from_step) = if self.m == 1 { (1, 1) } else { (self.row, self.from_row) };
+        MatrixVector {
+            lanes,
+            k: self.k,
+            matrix,
+            vector: vector.data,
+            term: vector.term,
+            to: self.c,
+            to_step,
+            from: self.from,
+            from_step,
         }
     }
 
