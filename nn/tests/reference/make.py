@@ -1,0 +1,230 @@
+"""Makes layers.json.gz and init.json.gz: what PyTorch's layers, losses and initialisers give, in float64.
+
+    pip install torch numpy
+    python nn/tests/reference/make.py
+
+The tests read only the tables. Inputs, parameters and the gradients that flow back are exact fractions,
+computed alike on both sides; see `fill` and its twin in tests/pytorch.rs.
+"""
+
+import gzip
+import json
+import math
+import pathlib
+import warnings
+
+import torch
+from torch import nn
+
+HERE = pathlib.Path(__file__).parent
+
+
+def fill(shape, k):
+    """The k-th tensor of a case."""
+    values = [((37 * i + 11 * k + 5) % 101 - 50) / 40 for i in range(math.prod(shape))]
+    return torch.tensor(values, dtype=torch.float64).reshape(shape)
+
+
+def unit(shape, k):
+    """Like fill, between 0 and 1."""
+    return (fill(shape, k) * 40 + 51) / 103
+
+
+def make_input(spec, k):
+    """A shape; or {"unit": shape}; or {"below": n, "shape": shape}, indices. What is not the first input
+    has a gradient only if it is a plain shape."""
+    if isinstance(spec, list):
+        return fill(spec, k).requires_grad_()
+    if "unit" in spec:
+        return unit(spec["unit"], k).requires_grad_(k == 0)
+    count = math.prod(spec["shape"])
+    return torch.tensor([(7 * i + 3) % spec["below"] for i in range(count)]).reshape(spec["shape"])
+
+
+def pack(tensor):
+    if tensor is None:
+        return None
+    return {"shape": list(tensor.shape), "data": tensor.detach().double().flatten().tolist()}
+
+
+def case(name, inputs):
+    """Runs the layer or loss that the text `name` makes."""
+    module = eval("nn." + name).double()
+    for k, p in enumerate(module.parameters()):
+        p.data.copy_(fill(p.shape, k + 10))
+    tensors = [make_input(spec, k) for k, spec in enumerate(inputs)]
+    output = module(*tensors)
+    if output.requires_grad:
+        output.backward(fill(output.shape, 50))
+    row = {
+        "name": name,
+        "repr": repr(module),
+        "inputs": inputs,
+        "output": pack(output),
+        "grads": [pack(x.grad) if x.requires_grad else None for x in tensors],
+        "params": {name: pack(p.grad) for name, p in module.named_parameters()},
+        "buffers": {name: pack(b) for name, b in module.named_buffers()},
+    }
+    if row["buffers"]:
+        module.eval()
+        row["eval"] = pack(module(*tensors))
+    return row
+
+
+LAYERS = [
+    ("Linear(5, 3)", [[2, 4, 5]]),
+    ("Linear(5, 3, bias=False)", [[5]]),
+    ("Identity()", [[2, 3]]),
+    ("Flatten()", [[2, 3, 2, 2]]),
+    ("Flatten(0, 1)", [[2, 3, 4]]),
+    ("Unflatten(1, (2, 3))", [[2, 6, 2]]),
+    ("Conv1d(3, 4, 3)", [[2, 3, 7]]),
+    ("Conv1d(4, 6, 2, stride=2, padding=3, dilation=2, groups=2, bias=False)", [[2, 4, 7]]),
+    ("Conv1d(2, 3, 4, padding='same', dilation=2)", [[2, 2, 8]]),
+    ("Conv1d(2, 3, 3, padding=2, padding_mode='circular')", [[2, 2, 5]]),
+    ("Conv2d(3, 4, 3)", [[2, 3, 5, 6]]),
+    ("Conv2d(3, 5, 2)", [[3, 5, 6]]),
+    ("Conv2d(4, 6, (2, 3), stride=(2, 1), padding=(1, 2), dilation=(2, 1), groups=2)", [[2, 4, 5, 4]]),
+    ("Conv2d(2, 2, 3, padding=1, padding_mode='reflect')", [[1, 2, 4, 5]]),
+    ("Conv2d(2, 2, 3, padding=(1, 2), padding_mode='replicate')", [[1, 2, 4, 3]]),
+    ("Conv2d(4, 4, 3, groups=4, padding='same', bias=False)", [[1, 4, 4, 3]]),
+    ("Conv3d(2, 3, 2, stride=(1, 2, 1), padding=(0, 1, 0))", [[2, 2, 3, 3, 4]]),
+    ("MaxPool1d(3)", [[2, 3, 8]]),
+    ("MaxPool1d(3, stride=2, padding=1, dilation=2, ceil_mode=True)", [[2, 2, 9]]),
+    ("MaxPool2d(2)", [[2, 3, 5, 6]]),
+    ("MaxPool2d((3, 2), stride=(2, 1), padding=1)", [[2, 2, 5, 4]]),
+    ("MaxPool2d(2, ceil_mode=True)", [[2, 5, 5]]),
+    ("MaxPool3d(2, stride=1)", [[1, 2, 3, 3, 4]]),
+    ("AvgPool1d(2)", [[2, 3, 7]]),
+    ("AvgPool2d(3, stride=2, padding=1)", [[2, 2, 5, 6]]),
+    ("AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)", [[2, 2, 6, 6]]),
+    ("AvgPool2d((2, 3), divisor_override=5)", [[2, 2, 4, 6]]),
+    ("AvgPool3d(2)", [[2, 2, 2, 4, 3]]),
+    ("AdaptiveAvgPool1d(3)", [[2, 2, 7]]),
+    ("AdaptiveAvgPool2d(1)", [[2, 3, 4, 5]]),
+    ("AdaptiveAvgPool2d((2, 3))", [[2, 2, 5, 7]]),
+    ("AdaptiveAvgPool3d(2)", [[1, 2, 3, 4, 5]]),
+    ("BatchNorm1d(4)", [[5, 4]]),
+    ("BatchNorm1d(3)", [[2, 3, 4]]),
+    ("BatchNorm2d(3, eps=0.01, momentum=0.3)", [[2, 3, 2, 4]]),
+    ("BatchNorm2d(3, momentum=None, affine=False)", [[2, 3, 2, 4]]),
+    ("BatchNorm2d(3, track_running_stats=False)", [[2, 3, 2, 4]]),
+    ("BatchNorm3d(2)", [[2, 2, 2, 3, 2]]),
+    ("LayerNorm(5)", [[2, 3, 5]]),
+    ("LayerNorm((3, 4), eps=0.1)", [[2, 3, 4]]),
+    ("LayerNorm(4, elementwise_affine=False)", [[3, 4]]),
+    ("LayerNorm(4, bias=False)", [[3, 4]]),
+    ("Embedding(6, 3)", [{"below": 6, "shape": [2, 5]}]),
+    ("Embedding(6, 3, padding_idx=2)", [{"below": 6, "shape": [2, 5]}]),
+    ("Embedding(6, 3, max_norm=1.5, norm_type=1.0)", [{"below": 6, "shape": [4]}]),
+    ("ReLU()", [[3, 37]]),
+    ("ReLU6()", [[3, 5]]),
+    ("LeakyReLU()", [[3, 5]]),
+    ("LeakyReLU(negative_slope=0.2)", [[3, 5]]),
+    ("ELU()", [[3, 5]]),
+    ("ELU(alpha=0.7)", [[3, 5]]),
+    ("SELU()", [[3, 5]]),
+    ("CELU(alpha=0.6)", [[3, 5]]),
+    ("GELU()", [[3, 5]]),
+    ("GELU(approximate='tanh')", [[3, 5]]),
+    ("SiLU()", [[3, 5]]),
+    ("Mish()", [[3, 5]]),
+    ("Sigmoid()", [[3, 5]]),
+    ("Tanh()", [[3, 5]]),
+    ("Softplus()", [[3, 5]]),
+    ("Softplus(beta=2.0, threshold=1.5)", [[3, 5]]),
+    ("Softsign()", [[3, 5]]),
+    ("Softshrink()", [[3, 37]]),
+    ("Hardshrink(lambd=0.3)", [[3, 37]]),
+    ("Tanhshrink()", [[3, 5]]),
+    ("Threshold(0.1, 0.5)", [[3, 5]]),
+    ("Hardtanh()", [[3, 37]]),
+    ("Hardtanh(min_val=-0.5, max_val=0.25)", [[3, 37]]),
+    ("Hardswish()", [[3, 5]]),
+    ("Hardsigmoid()", [[3, 5]]),
+    ("LogSigmoid()", [[3, 5]]),
+    ("Softmax(dim=1)", [[2, 4, 3]]),
+    ("Softmin(dim=0)", [[4, 3]]),
+    ("LogSoftmax(dim=-1)", [[2, 3, 4]]),
+    ("GLU()", [[3, 6]]),
+    ("GLU(dim=1)", [[2, 4, 3]]),
+    ("PReLU()", [[2, 3, 4]]),
+    ("PReLU(num_parameters=3)", [[2, 3, 4]]),
+]
+
+
+LOSSES = [
+    (f"{loss}({options})", [[3, 4], [3, 4]])
+    for loss in ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"]
+    for options in ["", "reduction='sum'", "reduction='none'"]
+] + [
+    ("SmoothL1Loss(beta=0.3)", [[3, 4], [3, 4]]),
+    ("SmoothL1Loss(beta=0.0)", [[3, 4], [3, 4]]),
+    ("HuberLoss(delta=0.4)", [[3, 4], [3, 4]]),
+    ("BCELoss()", [{"unit": [3, 4]}, {"unit": [3, 4]}]),
+    ("BCELoss(weight=unit([4], 90), reduction='none')", [{"unit": [3, 4]}, {"unit": [3, 4]}]),
+    ("BCEWithLogitsLoss()", [[3, 4], {"unit": [3, 4]}]),
+    (
+        "BCEWithLogitsLoss(weight=unit([3, 1], 90), pos_weight=unit([4], 91), reduction='sum')",
+        [[3, 4], {"unit": [3, 4]}],
+    ),
+    ("CrossEntropyLoss()", [[6, 5], {"below": 5, "shape": [6]}]),
+    ("CrossEntropyLoss(reduction='sum')", [[6, 5], {"below": 5, "shape": [6]}]),
+    ("CrossEntropyLoss(weight=unit([5], 90))", [[6, 5], {"below": 5, "shape": [6]}]),
+    ("CrossEntropyLoss(ignore_index=3, reduction='none')", [[6, 5], {"below": 5, "shape": [6]}]),
+    (
+        "CrossEntropyLoss(weight=unit([5], 90), ignore_index=3, label_smoothing=0.2)",
+        [[6, 5], {"below": 5, "shape": [6]}],
+    ),
+    ("CrossEntropyLoss(label_smoothing=0.1)", [[2, 3, 4, 2], {"below": 3, "shape": [2, 4, 2]}]),
+    ("CrossEntropyLoss(label_smoothing=0.3)", [[5], {"below": 5, "shape": []}]),
+    ("NLLLoss()", [[6, 5], {"below": 5, "shape": [6]}]),
+    ("NLLLoss(weight=unit([5], 90), ignore_index=1)", [[6, 5], {"below": 5, "shape": [6]}]),
+    ("NLLLoss(reduction='none')", [[2, 3, 4], {"below": 3, "shape": [2, 4]}]),
+    ("KLDivLoss()", [[3, 4], {"unit": [3, 4]}]),
+    ("KLDivLoss(reduction='batchmean')", [[3, 4], {"unit": [3, 4]}]),
+    ("KLDivLoss(reduction='sum', log_target=True)", [[3, 4], [3, 4]]),
+    ("Bilinear(3, 4, 5)", [[2, 3], [2, 4]]),
+    ("Bilinear(3, 4, 2, bias=False)", [[2, 2, 3], [2, 2, 4]]),
+]
+
+
+def start(name):
+    """The spread of the parameters of a new layer."""
+    torch.manual_seed(0)
+    module = eval("nn." + name)
+    return {"name": name, "params": {name: spread(p) for name, p in module.named_parameters()}}
+
+
+def initialised(name):
+    torch.manual_seed(0)
+    weight = torch.empty(60, 40, 5)
+    eval("nn.init." + name.replace("(", "(weight, ").replace(", )", ")"))
+    return {"name": name, "spread": spread(weight)}
+
+
+def spread(x):
+    """Mean, standard deviation and the largest magnitude."""
+    return [x.mean().item(), x.std(correction=0).item(), x.abs().max().item()]
+
+
+STARTS = [
+    "Linear(300, 400)", "Conv1d(30, 60, 7)", "Conv2d(20, 60, (3, 5), groups=4)", "Conv3d(8, 50, 3)",
+    "Bilinear(20, 30, 40)", "Embedding(200, 90)", "BatchNorm2d(7)", "LayerNorm(9)", "PReLU(5)",
+]
+INITS = [
+    "uniform_(-0.5, 1.5)", "normal_(0.5, 2.0)", "constant_(0.3)", "ones_()", "zeros_()",
+    "xavier_uniform_()", "xavier_uniform_(gain=2.0)", "xavier_normal_()", "kaiming_uniform_()",
+    "kaiming_uniform_(a=0.5, mode='fan_out')", "kaiming_uniform_(nonlinearity='relu')",
+    "kaiming_normal_()", "kaiming_normal_(mode='fan_out', nonlinearity='tanh')",
+]
+
+
+def write(name, rows):
+    text = json.dumps(rows, separators=(",", ":"), allow_nan=False)
+    (HERE / name).write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
+
+warnings.simplefilter("ignore")
+write("layers.json.gz", [case(*row) for row in LAYERS + LOSSES])
+write("init.json.gz", {"layers": list(map(start, STARTS)), "functions": list(map(initialised, INITS))})
