@@ -61,6 +61,15 @@ fn floor_mod(a: f64, b: f64) -> f64 {
     if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
 }
 
+/// ⌊a / b⌋ as Python has it: an infinite dividend has no remainder, so it has no whole quotient.
+fn floor_quotient(a: f64, b: f64) -> f64 {
+    match (a.is_infinite(), b.is_infinite()) {
+        (true, _) if b != 0.0 => f64::NAN,
+        (_, true) if a != 0.0 && (a < 0.0) != (b < 0.0) => -1.0,
+        _ => (a / b).floor(),
+    }
+}
+
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
 }
@@ -73,7 +82,7 @@ binary! { ($)
     pow NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [(0.0, 2.0) => (0.0, 0.0), (0.0, 0.0) => (0.0, 0.0), (1.0, 0.0) => (0.0, 0.0)] 2;
     remainder NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
     fmod NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
-    floor_divide NUMBERS DIVIDEND DIVISOR |a, b| (a / b).floor(), EXACT, [] 2;
+    floor_divide NUMBERS DIVIDEND DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
     maximum ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
     minimum ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
     atan2 NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;

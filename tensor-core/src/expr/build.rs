@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Sub};
 
 use super::{BinaryOp, CmpOp, Expr, Instr, Op, Output, UnaryOp, eval};
-use crate::{DType, Scalar};
+use crate::{DType, Error, Scalar, raise};
 
 /// Collects the instructions of a program under construction.
 #[derive(Debug)]
@@ -227,7 +227,16 @@ impl<'b> Val<'b> {
         self.builder.push(Op::Wrap, self.dtype(), [self.id, 0, 0])
     }
 
+    #[track_caller]
     fn unary(self, op: UnaryOp) -> Val<'b> {
+        let fits = match op {
+            UnaryOp::Not => !self.dtype().is_float(),
+            UnaryOp::Neg | UnaryOp::Abs => self.dtype() != DType::Bool,
+            _ => true,
+        };
+        if !fits {
+            unfit(&format!("{op:?}"), self.dtype());
+        }
         self.builder.push(Op::Unary(op), self.dtype(), [self.id, 0, 0])
     }
 
@@ -241,8 +250,19 @@ impl<'b> Val<'b> {
         if self.dtype().is_float() { self.unary(op) } else { self }
     }
 
+    #[track_caller]
     fn binary(self, op: BinaryOp, other: impl IntoVal<'b>) -> Val<'b> {
         let (a, b) = self.promoted(other.into_val(self));
+        let fits = match op {
+            BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => !a.dtype().is_float(),
+            BinaryOp::Sub | BinaryOp::Div | BinaryOp::Rem | BinaryOp::Pow => {
+                a.dtype() != DType::Bool
+            }
+            _ => true,
+        };
+        if !fits {
+            unfit(&format!("{op:?}"), a.dtype());
+        }
         let out = self.builder.push(Op::Binary(op), a.dtype(), [a.id, b.id, 0]);
         let grows = matches!(
             op,
@@ -318,7 +338,10 @@ impl<'b> Val<'b> {
     /// 1 / (1 + e⁻ˣ)
     pub fn sigmoid(self) -> Val<'b> {
         let x = self.cast(self.dtype().float());
-        x.lit(1.0) / ((-x).exp() + 1.0)
+        // The exponential never overflows: an infinite one would make the gradient 0 · ∞.
+        let negative = x.lt(0.0);
+        let e = negative.select(x, -x).exp();
+        negative.select(e, 1.0) / (e + 1.0)
     }
 
     /// `max(self, 0)`; NaN stays NaN, and the derivative at 0 is 0.
@@ -402,6 +425,16 @@ impl<'b> Val<'b> {
             self.builder.constant(false, DType::Bool)
         }
     }
+}
+
+#[cold]
+#[track_caller]
+fn unfit(op: &str, dtype: DType) -> ! {
+    raise(Error::DType {
+        op: "Expr",
+        dtypes: vec![dtype],
+        why: format!("{} is not defined on {dtype}; `cast` first", op.to_lowercase()),
+    })
 }
 
 macro_rules! methods {

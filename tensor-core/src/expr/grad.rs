@@ -165,14 +165,15 @@ fn binary<'b>(
         }
         // Equal operands share the gradient, as in PyTorch.
         BinaryOp::Max | BinaryOp::Min => {
-            let half = g * 0.5;
-            let (to_a, to_b) =
-                if op == BinaryOp::Max { (a.gt(b), a.lt(b)) } else { (a.lt(b), a.gt(b)) };
-            let share = |wins: Val<'b>, loses: Val<'b>| wins.select(g, loses.select(zero, half));
-            [Some(share(to_a, to_b)), Some(share(to_b, to_a))]
+            let shared = a.eq(b).select(g * 0.5, g);
+            let (a_loses, b_loses) =
+                if op == BinaryOp::Max { (a.lt(b), a.gt(b)) } else { (a.gt(b), a.lt(b)) };
+            [Some(a_loses.select(zero, shared)), Some(b_loses.select(zero, shared))]
         }
         BinaryOp::Atan2 => {
-            let scaled = g / (a * a + b * b);
+            // 0 at the origin, as in PyTorch.
+            let norm = a * a + b * b;
+            let scaled = g / norm.eq(0.0).select(norm.lit(1.0), norm);
             [Some(scaled * b), Some(-(scaled * a))]
         }
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => [None, None],

@@ -75,8 +75,8 @@ binary! {
     fmin fmin_ All "The smaller; the other where one is NaN." = |a, b| a.is_nan().select(b, b.is_nan().select(a, a.min(b)));
     xlogy xlogy_ All "a · ln b; 0 where a is 0, unless b is NaN." = |a, b| {
         let (a, b) = floats(a, b);
-        let zero = a.eq(0.0) & !b.is_nan();
-        zero.select(a.lit(0.0), a * b.log())
+        let zero = a.eq(0.0) & (b.le(0.0) | b.is_inf());
+        a * zero.select(b.lit(1.0), b).log()
     };
     logaddexp logaddexp_ All "ln(eᵃ + eᵇ), without overflow." = |a, b| {
         let (a, b) = floats(a, b);
