@@ -9,7 +9,7 @@ use crate::DefaultBackend as B;
 
 pub use crate::autograd::{Backward, GradOptions, enable_grad, grad, no_grad, set_grad_enabled};
 pub use crate::data::{DataLoader, Dataset, TensorDataset};
-pub use crate::nn::{Forward, Module, ModuleExt};
+pub use crate::nn::{Forward, Module, ModuleExt, cross_entropy, mse_loss, nll_loss};
 pub use crate::tensor::DType::{self, *};
 pub use crate::tensor::{Fused, Reduction, Scalar, Shape};
 pub use crate::{Device, manual_seed};
@@ -27,6 +27,10 @@ macro_rules! aliases {
 
 aliases! {
     tensor: Tensor;
-    nn: Param Buffer Hooks Linear;
+    nn: Param Buffer Hooks Sequential Linear Conv1d Conv2d Conv3d BatchNorm1d BatchNorm2d BatchNorm3d
+        LayerNorm MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d
+        AdaptiveAvgPool2d AdaptiveAvgPool3d Dropout Dropout1d Dropout2d Dropout3d Embedding Flatten
+        Unflatten Identity ReLU GELU SiLU Sigmoid Tanh Softmax LogSoftmax
+        MSELoss L1Loss CrossEntropyLoss NLLLoss BCEWithLogitsLoss;
     optim: Adagrad Adam AdamW RMSprop SGD;
 }

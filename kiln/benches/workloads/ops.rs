@@ -1,0 +1,112 @@
+//! Single ops.
+
+use std::hint::black_box;
+
+use kiln::prelude::*;
+use kiln::tensor::{ConvSpec, PoolSpec};
+
+use crate::{Work, Workload};
+
+const M: usize = 1 << 20;
+
+pub const WORKLOADS: &[Workload] = &[
+    Workload { name: "gemm_512", make: || gemm(512) },
+    Workload { name: "gemm_1024", make: || gemm(1024) },
+    Workload { name: "gemm_2048", make: || gemm(2048) },
+    Workload { name: "gemv_4096", make: gemv },
+    Workload { name: "bmm_96x128x64", make: bmm },
+    Workload { name: "add_16M", make: add },
+    Workload { name: "mul_add_relu_16M", make: mul_add_relu },
+    Workload { name: "exp_4M", make: || unary([4 * M], Tensor::exp) },
+    Workload { name: "gelu_4M", make: || unary([4 * M], Tensor::gelu) },
+    Workload { name: "softmax_4096x4096", make: || unary([4096, 4096], |x| x.softmax(1)) },
+    Workload { name: "sum_16M", make: || unary([16 * M], Tensor::sum) },
+    Workload { name: "layer_norm_4096x1024", make: layer_norm },
+    Workload { name: "transpose_copy_4096", make: || unary([4096, 4096], |x| x.t().contiguous()) },
+    Workload { name: "conv3x3_64_56x56", make: conv },
+    Workload { name: "max_pool_64_56x56", make: max_pool },
+    Workload { name: "batch_norm_64_56x56", make: batch_norm },
+    Workload { name: "adam_10M", make: adam },
+    Workload { name: "tiny_op", make: || tiny_op(false) },
+    Workload { name: "tiny_op_tracked", make: || tiny_op(true) },
+];
+
+fn device() -> Device {
+    Device::cpu()
+}
+
+fn randn<const N: usize>(shape: [usize; N]) -> Tensor {
+    Tensor::randn(shape, &device())
+}
+
+/// Does `f` and drops its result.
+fn work(mut f: impl FnMut() -> Tensor + 'static) -> Work {
+    Box::new(move || drop(black_box(f())))
+}
+
+fn unary<const N: usize>(shape: [usize; N], f: fn(&Tensor) -> Tensor) -> Work {
+    let x = randn(shape);
+    work(move || f(&x))
+}
+
+fn gemm(n: usize) -> Work {
+    let (a, b) = (randn([n, n]), randn([n, n]));
+    work(move || a.matmul(&b))
+}
+
+fn gemv() -> Work {
+    let (a, x) = (randn([4096, 4096]), randn([4096]));
+    work(move || a.matmul(&x))
+}
+
+fn bmm() -> Work {
+    let (a, b) = (randn([96, 128, 64]), randn([96, 64, 128]));
+    work(move || a.matmul(&b))
+}
+
+fn add() -> Work {
+    let (a, b) = (randn([16 * M]), randn([16 * M]));
+    work(move || &a + &b)
+}
+
+fn mul_add_relu() -> Work {
+    static KERNEL: Fused<3> = Fused::new("mul_add_relu", |[a, b, c]| (a * b + c).relu());
+    let (a, b, c) = (randn([16 * M]), randn([16 * M]), randn([16 * M]));
+    work(move || KERNEL.call([&a, &b, &c]))
+}
+
+fn layer_norm() -> Work {
+    let x = randn([4096, 1024]);
+    let (weight, bias) = (Tensor::ones([1024], &device()), Tensor::zeros([1024], &device()));
+    work(move || x.layer_norm([1024], Some(&weight), Some(&bias), 1e-5))
+}
+
+fn conv() -> Work {
+    let (x, weight) = (randn([32, 64, 56, 56]), randn([64, 64, 3, 3]));
+    let mut spec = ConvSpec::new(2);
+    spec.padding = [1, 1].into_iter().collect();
+    work(move || x.conv(&weight, None, &spec))
+}
+
+fn max_pool() -> Work {
+    let (x, spec) = (randn([32, 64, 56, 56]), PoolSpec::new(&[2, 2]));
+    work(move || x.max_pool(&spec))
+}
+
+fn batch_norm() -> Work {
+    let x = randn([32, 64, 56, 56]);
+    let (weight, bias) = (Tensor::ones([64], &device()), Tensor::zeros([64], &device()));
+    work(move || x.batch_norm_train(Some(&weight), Some(&bias), 1e-5).0)
+}
+
+fn adam() -> Work {
+    let p = randn([10 * M]).requires_grad_(true);
+    p.set_grad(Some(randn([10 * M])));
+    let mut adam = Adam::new([&p]).lr(1e-3);
+    Box::new(move || adam.step())
+}
+
+fn tiny_op(tracked: bool) -> Work {
+    let (a, b) = (randn([1]).requires_grad_(tracked), randn([1]));
+    work(move || &a + &b)
+}

@@ -1,0 +1,70 @@
+//! Steps and epochs of training.
+
+use kiln::data::{DataLoader, TensorDataset, digits};
+use kiln::prelude::*;
+
+use crate::{Work, Workload};
+
+pub const WORKLOADS: &[Workload] = &[
+    Workload { name: "digits_epoch", make: digits_epoch },
+    Workload { name: "mlp_64_adam", make: || one_batch(mlp(&[784, 256, 128, 10]), &[64, 784]) },
+    Workload { name: "lenet_64_adam", make: || one_batch(lenet(), &[64, 1, 28, 28]) },
+];
+
+/// Linear layers with ReLU between them.
+fn mlp(widths: &[usize]) -> Sequential {
+    let mut net = Sequential::empty();
+    for (i, pair) in widths.windows(2).enumerate() {
+        if i > 0 {
+            net.push(ReLU::new());
+        }
+        net.push(Linear::new(pair[0], pair[1], &Device::cpu()));
+    }
+    net
+}
+
+fn lenet() -> Sequential {
+    let device = &Device::cpu();
+    Sequential::new((
+        Conv2d::new(1, 6, 5, device).padding(2),
+        ReLU::new(),
+        MaxPool2d::new(2),
+        Conv2d::new(6, 16, 5, device),
+        ReLU::new(),
+        MaxPool2d::new(2),
+        Flatten::new(),
+        Linear::new(400, 120, device),
+        ReLU::new(),
+        Linear::new(120, 84, device),
+        ReLU::new(),
+        Linear::new(84, 10, device),
+    ))
+}
+
+/// Forward, loss, backward and Adam's update.
+fn training_step(net: Sequential) -> impl FnMut(&Tensor, &Tensor) {
+    let mut adam = Adam::new(net.parameters()).lr(1e-3);
+    move |x, y| {
+        let loss = cross_entropy(&net.call(x), y);
+        adam.zero_grad();
+        loss.backward();
+        adam.step();
+    }
+}
+
+fn one_batch(net: Sequential, shape: &[usize]) -> Work {
+    let device = Device::cpu();
+    let x = Tensor::randn(shape, &device);
+    let y: Vec<i64> = (0..shape[0] as i64).map(|i| i % 10).collect();
+    let y = Tensor::from_slice(&y, shape[0], &device);
+    let mut step = training_step(net);
+    Box::new(move || step(&x, &y))
+}
+
+fn digits_epoch() -> Work {
+    let (x, y) = digits().tensors(&Device::cpu());
+    let set = TensorDataset::new((x.flatten(1, -1), y));
+    let loader = DataLoader::new(set).batch_size(64).shuffle(0);
+    let mut step = training_step(mlp(&[64, 128, 64, 10]));
+    Box::new(move || loader.epoch().for_each(|(x, y)| step(&x, &y)))
+}
