@@ -23,6 +23,9 @@ pub struct Args {
     /// Decides the split, the first weights and the order of the batches: same seed, same result.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// The highest learning rate; it rises and falls over the training [default: 5e-3].
+    #[arg(long)]
+    lr: Option<f64>,
     /// Where to write the weights and the pictures.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
@@ -35,6 +38,9 @@ pub fn run(args: &Args) -> Result<()> {
     command.arg("--out").arg(&args.out);
     if let Some(epochs) = args.epochs {
         command.args(["--epochs", &epochs.to_string()]);
+    }
+    if let Some(lr) = args.lr {
+        command.args(["--lr", &lr.to_string()]);
     }
     shell::run(&mut command)
 }

@@ -50,7 +50,7 @@ const STEPS: [Step; 9] = [
     Step { name: "tests", does: "unit, property and conformance tests (with nextest where it is installed)", run: tests },
     Step { name: "doc-tests", does: "the programs in the documentation and in README.md", run: doc_tests },
     Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
-    Step { name: "demo", does: "the digits classifier learns: one seed, all files written, weights verified", run: demo },
+    Step { name: "demo", does: "the digits classifier learns, its weights load again, and a NaN loss stops it", run: demo },
     Step { name: "docs", does: "the documentation builds, warnings denied", run: docs },
 ];
 
@@ -155,14 +155,23 @@ fn blas(args: &Args) -> Outcome {
 
 fn demo(_: &Args) -> Outcome {
     let out = shell::root().join("target/demo-check");
-    let base = ["run", "--quiet", "--package", "kiln", "--example", "digits", "--"];
-    let mut command = shell::cargo(base);
-    // The perceptron learns in seconds even without full optimisation.
-    command.args(["--model", "mlp", "--seed", "1", "--out"]).arg(out);
-    match shell::tee(&mut command) {
-        Ok((ok, text)) => Outcome::Ran(Tally::check(ok && learned(&text, 95.0))),
-        Err(error) => failed(&error),
+    let run = |options: &[&str]| {
+        let base = ["run", "--quiet", "--package", "kiln", "--example", "digits", "--"];
+        let mut command = shell::cargo(base);
+        // The perceptron learns in seconds even without full optimisation.
+        shell::tee(command.args(["--model", "mlp", "--seed", "1", "--out"]).arg(&out).args(options))
+    };
+    let mut tally = Tally::default();
+    match run(&[]) {
+        Ok((ok, text)) => tally += Tally::check(ok && learned(&text, 95.0)),
+        Err(error) => return failed(&error),
     }
+    // A rate at which any training blows up: it must stop and say so.
+    match run(&["--lr", "1e30", "--epochs", "1"]) {
+        Ok((ok, text)) => tally += Tally::check(!ok && text.contains("the loss became")),
+        Err(error) => return failed(&error),
+    }
+    Outcome::Ran(tally)
 }
 
 /// Whether a demo's output reports at least this test accuracy, in per cent.

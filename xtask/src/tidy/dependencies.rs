@@ -13,7 +13,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("kiln-autograd",    &["kiln-tensor-core"]),
     ("kiln-nn-derive",   &[]),
     ("kiln-nn",          &["kiln-tensor-core", "kiln-autograd", "kiln-nn-derive"]),
-    ("kiln-optim",       &["kiln-tensor-core", "kiln-autograd"]),
+    ("kiln-optim",       &["kiln-tensor-core", "kiln-autograd", "kiln-nn"]),
     ("kiln-data",        &["kiln-tensor-core"]),
     ("kiln-conformance", &["kiln-tensor-core", "kiln-autograd"]),
     ("kiln",             &["kiln-tensor-core", "kiln-backend-cpu", "kiln-autograd", "kiln-nn", "kiln-nn-derive", "kiln-optim", "kiln-data"]),
