@@ -1,4 +1,113 @@
 //! Deep learning in Rust whose backend is a crate that you pick.
+//!
+//! # From an empty folder to a trained network
+//!
+//! ```text
+//! cargo new digits && cd digits
+//! cargo add kiln
+//! ```
+//!
+//! Put this into `src/main.rs` and call `cargo run --release`:
+//!
+//! ```
+//! use kiln::data::{digits, metrics::accuracy};
+//! use kiln::prelude::*;
+//!
+//! #[derive(Module)]
+//! struct Net { conv: Conv2d, hidden: Linear, out: Linear }
+//!
+//! impl Forward for Net {
+//!     fn forward(&self, x: &Tensor) -> Tensor {
+//!         let x = self.conv.call(x).relu().flatten(1, -1);
+//!         self.out.call(&self.hidden.call(&x).relu())
+//!     }
+//! }
+//!
+//! fn main() -> kiln::Result<()> {
+//!     manual_seed(0);
+//!     let device = Device::best();
+//!     let (x, y) = digits().tensors(&device); // [1797, 1, 8, 8] and [1797]
+//!     let train = TensorDataset::new((x.narrow(0, 0, 1500), y.narrow(0, 0, 1500)));
+//!     let loader = DataLoader::new(train).batch_size(64).shuffle(0);
+//!     let net = Net {
+//!         conv: Conv2d::new(1, 8, 3, &device),
+//!         hidden: Linear::new(8 * 6 * 6, 64, &device),
+//!         out: Linear::new(64, 10, &device),
+//!     };
+//!     let mut adam = Adam::new(net.parameters()).lr(3e-3);
+//!     for epoch in 1..=10 {
+//!         for (x, y) in loader.epoch() {
+//!             let loss = cross_entropy(&net.call(&x), &y);
+//!             adam.zero_grad();
+//!             loss.backward();
+//!             adam.step();
+//!         }
+//!         let scores = no_grad(|| net.call(&x.narrow(0, 1500, 297)));
+//!         println!("epoch {epoch}: accuracy {:.3}", accuracy(&scores, &y.narrow(0, 1500, 297)));
+//!     }
+//! #   let scores = no_grad(|| net.call(&x.narrow(0, 1500, 297)));
+//! #   assert!(accuracy(&scores, &y.narrow(0, 1500, 297)) > 0.9);
+//! #   let folder = std::env::temp_dir().join("kiln-first-steps");
+//! #   std::fs::create_dir_all(&folder).unwrap();
+//! #   std::env::set_current_dir(&folder).unwrap();
+//!     net.save("digits.safetensors")
+//! }
+//! ```
+//!
+//! # Where things are
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | the names that every program uses | [`prelude`] |
+//! | tensors and their operations, generic over a backend | [`tensor`] |
+//! | `backward`, `grad`, `no_grad`, hooks, custom functions, gradient checks | [`autograd`] |
+//! | modules, layers, losses, initialisation | [`nn`] |
+//! | optimizers, learning-rate schedulers, gradient clipping | [`optim`] |
+//! | datasets, loaders, transforms, readers, metrics, plots | [`data`] |
+//! | threads and memory of the host | [`cpu`] |
+//!
+//! # What runs where is a type
+//!
+//! The prelude's [`prelude::Tensor`] is `Tensor<Autograd<Any>>`: recorded, on a device chosen at run
+//! time. `Tensor<Cpu>` is on the host and carries no tracking at all; `Tensor<Autograd<Cpu>>` records.
+//! Code that is generic over [`tensor::Backend`] runs on all of them:
+//!
+//! ```
+//! use kiln::autograd::Autograd;
+//! use kiln::cpu::{Cpu, CpuDevice};
+//! use kiln::tensor::{Backend, Tensor};
+//!
+//! fn energy<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
+//!     (x * x).sum() * 0.5
+//! }
+//!
+//! let plain = Tensor::<Cpu>::from_slice(&[3.0, 4.0], [2], &CpuDevice);
+//! assert_eq!(energy(&plain).item(), 12.5);
+//!
+//! use kiln::prelude::Backward;
+//! let x = Tensor::<Autograd<Cpu>>::from_slice(&[3.0, 4.0], [2], &CpuDevice).requires_grad_(true);
+//! energy(&x).backward();
+//! assert_eq!(x.grad().unwrap().to_vec::<f64>(), [3.0, 4.0]);
+//! ```
+//!
+//! # A fused kernel is a closure
+//!
+//! ```
+//! use kiln::prelude::*;
+//! let device = Device::best();
+//! let gate = Fused::new("gate", |[x, g]| x * g.sigmoid());
+//! let x = Tensor::from_slice(&[1.0, -2.0], [2], &device).requires_grad_(true);
+//! let g = Tensor::from_slice(&[0.0, 0.0], [2], &device);
+//! let y = gate.call([&x, &g]); // one pass over memory, differentiable
+//! y.sum().backward();
+//! assert_eq!(x.grad().unwrap().to_vec::<f64>(), [0.5, 0.5]);
+//! ```
+//!
+//! # When something is wrong
+//!
+//! A mistake in a program — shapes, dtypes, devices — panics at the line that made it, with a message
+//! that names the operation and its operands. [`catch`] turns it into a typed [`Error`], for servers.
+//! What the world does wrong — files, memory — is a [`Result`].
 #![forbid(unsafe_code)]
 
 mod any;
@@ -9,17 +118,11 @@ pub use any::{Any, AnyStorage};
 pub use device::Device;
 pub use kiln_tensor_core::{Error, Result, catch, manual_seed};
 
-/// Differentiation: `backward`, `grad`, `no_grad`, hooks, custom functions, gradient checks.
 pub use kiln_autograd as autograd;
-/// The backend on the host: threads and memory.
 pub use kiln_backend_cpu as cpu;
-/// Datasets, loaders, transforms, readers, metrics, plots.
 pub use kiln_data as data;
-/// Modules, layers, losses, initialisation.
 pub use kiln_nn as nn;
-/// Optimizers, learning-rate schedulers, gradient clipping.
 pub use kiln_optim as optim;
-/// Tensors, generic over their backend.
 pub use kiln_tensor_core as tensor;
 
 /// The backend of the prelude's types: recorded, on a device chosen at run time.

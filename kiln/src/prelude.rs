@@ -7,11 +7,15 @@
 
 use crate::DefaultBackend as B;
 
-pub use crate::autograd::{Backward, GradOptions, enable_grad, grad, no_grad, set_grad_enabled};
+pub use crate::autograd::{
+    Backward, BackwardOptions, GradOptions, enable_grad, grad, no_grad, set_grad_enabled,
+};
 pub use crate::data::{DataLoader, Dataset, TensorDataset};
-pub use crate::nn::{Forward, Module, ModuleExt, cross_entropy, mse_loss, nll_loss};
+pub use crate::nn::functional::*;
+pub use crate::nn::{Forward, Module, ModuleDict, ModuleExt, ModuleList, init};
+pub use crate::optim::{clip_grad_norm_, clip_grad_value_, lr_scheduler};
 pub use crate::tensor::DType::{self, *};
-pub use crate::tensor::{Fused, Reduction, Scalar, Shape};
+pub use crate::tensor::{Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
 pub use crate::{Device, manual_seed};
 
 /// Gives a type of another crate the default backend.
@@ -27,10 +31,18 @@ macro_rules! aliases {
 
 aliases! {
     tensor: Tensor;
-    nn: Param Buffer Hooks Sequential Linear Conv1d Conv2d Conv3d BatchNorm1d BatchNorm2d BatchNorm3d
-        LayerNorm MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d
-        AdaptiveAvgPool2d AdaptiveAvgPool3d Dropout Dropout1d Dropout2d Dropout3d Embedding Flatten
-        Unflatten Identity ReLU GELU SiLU Sigmoid Tanh Softmax LogSoftmax
-        MSELoss L1Loss CrossEntropyLoss NLLLoss BCEWithLogitsLoss;
+    nn:
+        Param Buffer Hooks Layer Sequential ParameterList ParameterDict
+        Linear Bilinear Embedding Flatten Unflatten Identity
+        Conv1d Conv2d Conv3d
+        MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
+        BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm
+        Dropout Dropout1d Dropout2d Dropout3d
+        ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish PReLU Sigmoid Tanh Softplus Softsign
+        Softshrink Hardshrink Tanhshrink Threshold Hardtanh Hardswish Hardsigmoid LogSigmoid
+        Softmax Softmin LogSoftmax GLU
+        MSELoss L1Loss SmoothL1Loss HuberLoss BCELoss BCEWithLogitsLoss CrossEntropyLoss NLLLoss
+        KLDivLoss;
     optim: Adagrad Adam AdamW RMSprop SGD;
 }

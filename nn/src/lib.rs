@@ -11,6 +11,7 @@ extern crate self as kiln_nn;
 mod backward_hook;
 mod containers;
 mod field;
+pub mod functional;
 mod hooks;
 pub mod init;
 mod layers;

@@ -128,39 +128,3 @@ losses! {
     KLDivLoss { log_target: bool = false } {}
         = |this, x, y| x.kl_div(y, this.log_target, this.reduction);
 }
-
-/// `cross_entropy` with PyTorch's defaults: the mean, no weights, targets −100 ignored.
-///
-/// # Panics
-/// As [`Tensor::cross_entropy`].
-#[track_caller]
-pub fn cross_entropy<B: Backend>(logits: &Tensor<B>, target: &Tensor<B>) -> Tensor<B> {
-    logits.cross_entropy(target, None, -100, 0.0, Reduction::Mean)
-}
-
-/// `nll_loss` with PyTorch's defaults: the mean, no weights, targets −100 ignored.
-///
-/// # Panics
-/// As [`Tensor::nll_loss`].
-#[track_caller]
-pub fn nll_loss<B: Backend>(log_probabilities: &Tensor<B>, target: &Tensor<B>) -> Tensor<B> {
-    log_probabilities.nll_loss(target, None, -100, Reduction::Mean)
-}
-
-/// The mean of `(x − y)²`.
-///
-/// # Panics
-/// As [`Tensor::mse_loss`].
-#[track_caller]
-pub fn mse_loss<B: Backend>(input: &Tensor<B>, target: &Tensor<B>) -> Tensor<B> {
-    input.mse_loss(target, Reduction::Mean)
-}
-
-/// The mean of `|x − y|`.
-///
-/// # Panics
-/// As [`Tensor::l1_loss`].
-#[track_caller]
-pub fn l1_loss<B: Backend>(input: &Tensor<B>, target: &Tensor<B>) -> Tensor<B> {
-    input.l1_loss(target, Reduction::Mean)
-}

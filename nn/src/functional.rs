@@ -1,0 +1,32 @@
+//! Losses as functions with PyTorch's defaults, for programs that need no options.
+
+use kiln_tensor_core::{Backend, Tensor};
+
+use crate::losses;
+
+macro_rules! functions {
+    ($($name:ident: $loss:ident;)*) => {$(
+        #[doc = concat!(
+            "[`", stringify!($loss), "`](crate::", stringify!($loss), ") with its defaults: the mean over all elements."
+        )]
+        ///
+        /// # Panics
+        /// If shapes, dtypes or devices do not fit.
+        #[track_caller]
+        pub fn $name<B: Backend>(input: &Tensor<B>, target: &Tensor<B>) -> Tensor<B> {
+            losses::$loss::new().call(input, target)
+        }
+    )*};
+}
+
+functions! {
+    mse_loss: MSELoss;
+    l1_loss: L1Loss;
+    smooth_l1_loss: SmoothL1Loss;
+    huber_loss: HuberLoss;
+    binary_cross_entropy: BCELoss;
+    binary_cross_entropy_with_logits: BCEWithLogitsLoss;
+    cross_entropy: CrossEntropyLoss;
+    nll_loss: NLLLoss;
+    kl_div: KLDivLoss;
+}
