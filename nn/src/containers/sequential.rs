@@ -13,19 +13,19 @@ pub type Layer<B> = Box<dyn Forward<Backend = B>>;
 /// built up with [`push`](Sequential::push).
 ///
 /// ```
-/// use kiln_conformance::{Reference, ReferenceDevice};
+/// use kiln_backend_cpu::{Cpu, CpuDevice};
 /// use kiln_nn::{Forward, Linear, ReLU, Sequential};
 /// use kiln_tensor_core::Tensor;
 ///
-/// let device = ReferenceDevice;
-/// let mlp = Sequential::<Reference>::new((
+/// let device = CpuDevice;
+/// let mlp = Sequential::<Cpu>::new((
 ///     Linear::new(4, 8, &device),
 ///     ReLU::new(),
 ///     Linear::new(8, 2, &device),
 /// ));
 /// assert_eq!(*mlp.call(&Tensor::ones([5, 4], &device)).shape(), [5, 2]);
 ///
-/// let mut deep = Sequential::<Reference>::empty();
+/// let mut deep = Sequential::<Cpu>::empty();
 /// for widths in [4, 8, 16].windows(2) {
 ///     deep.push(Linear::new(widths[0], widths[1], &device));
 /// }

@@ -25,12 +25,12 @@ pub(crate) fn bias<B: Backend>(size: usize, fan_in: usize, options: &Options<'_,
 /// `y = x · Wᵀ + b` over the last dimension: `[…, in_features] → […, out_features]`.
 ///
 /// ```
-/// use kiln_conformance::{Reference, ReferenceDevice};
+/// use kiln_backend_cpu::{Cpu, CpuDevice};
 /// use kiln_nn::{Forward, Linear};
 /// use kiln_tensor_core::Tensor;
 ///
-/// let layer = Linear::<Reference>::new(20, 30, &ReferenceDevice);
-/// let y = layer.call(&Tensor::randn([128, 20], &ReferenceDevice));
+/// let layer = Linear::<Cpu>::new(20, 30, &CpuDevice);
+/// let y = layer.call(&Tensor::randn([128, 20], &CpuDevice));
 /// assert_eq!(*y.shape(), [128, 30]);
 /// assert_eq!(layer.to_string(), "Linear(in_features=20, out_features=30, bias=True)");
 /// ```
