@@ -8,9 +8,18 @@ use kiln_nn::{
 };
 use kiln_tensor_core::DType::F64;
 use kiln_tensor_core::{Error, Tensor, catch, manual_seed};
+use parking_lot::{Mutex, MutexGuard};
 
 type Ad = Autograd<Reference>;
 const DEVICE: ReferenceDevice = ReferenceDevice;
+
+/// Seeds the generator, which all threads share, and keeps other tests from drawing meanwhile.
+fn seeded(seed: u64) -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock();
+    manual_seed(seed);
+    turn
+}
 
 fn param(shape: &[usize]) -> Param<Ad> {
     Param::new(Tensor::zeros(shape, (&DEVICE, F64)))
@@ -43,7 +52,7 @@ fn assert_bound(values: &[f64], bound: f64) {
 
 #[test]
 fn random_inits_have_the_spread_of_their_formula() {
-    manual_seed(1);
+    let _turn = seeded(1);
     let w = param(&[20, 30, 10]);
     let (fan_in, fan_out) = (300f64, 200f64);
     init::uniform_(&w, -2.0, 4.0);
@@ -67,6 +76,7 @@ fn random_inits_have_the_spread_of_their_formula() {
 
 #[test]
 fn one_seed_gives_one_start() {
+    let _turn = seeded(7);
     let start = || {
         manual_seed(7);
         values(&Linear::<Ad>::new(3, 4, (&DEVICE, F64)).weight)
@@ -98,7 +108,7 @@ fn exact_inits() {
 
 #[test]
 fn orthogonal_rows_or_columns() {
-    manual_seed(2);
+    let _turn = seeded(2);
     for shape in [&[3usize, 5][..], &[5, 3], &[4, 4], &[2, 3, 2]] {
         let w = param(shape);
         init::orthogonal_(&w, 2.0);
@@ -114,7 +124,7 @@ fn orthogonal_rows_or_columns() {
 
 #[test]
 fn sparse_columns_have_their_share_of_zeros() {
-    manual_seed(3);
+    let _turn = seeded(3);
     let w = param(&[10, 7]);
     init::sparse_(&w, 0.25, 0.5);
     let values = values(&w);
@@ -126,7 +136,7 @@ fn sparse_columns_have_their_share_of_zeros() {
 
 #[test]
 fn layers_start_as_pytorchs() {
-    manual_seed(4);
+    let _turn = seeded(4);
     let on = (&DEVICE, F64);
     let linear = Linear::<Ad>::new(100, 60, on);
     assert_bound(&values(&linear.weight), 0.1);
@@ -146,7 +156,7 @@ fn layers_start_as_pytorchs() {
 
 #[test]
 fn dropout_drops_in_training_only() {
-    manual_seed(5);
+    let _turn = seeded(5);
     let x = Tensor::<Ad>::ones([60, 100], (&DEVICE, F64)).requires_grad_(true);
     let layer = Dropout::new(0.2);
     let y = layer.call(&x);
@@ -165,7 +175,7 @@ fn dropout_drops_in_training_only() {
 
 #[test]
 fn channel_dropout_drops_whole_channels() {
-    manual_seed(6);
+    let _turn = seeded(6);
     let y = Dropout2d::<Ad>::new(0.5).call(&Tensor::ones([10, 20, 2, 3], (&DEVICE, F64)));
     let values = y.to_vec::<f64>();
     let mut dropped = 0;
