@@ -2,6 +2,7 @@
 
 use kiln_autograd::{Autograd, Backward};
 use kiln_conformance::{Reference, ReferenceDevice};
+use kiln_nn::functional::{cross_entropy, l1_loss, mse_loss, nll_loss};
 use kiln_nn::init::{Nonlinearity, calculate_gain};
 use kiln_nn::*;
 use kiln_tensor_core::Tensor;
