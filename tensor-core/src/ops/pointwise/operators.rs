@@ -62,11 +62,11 @@ operators! {
     BitXor bitxor BitXorAssign bitxor_assign bitwise_xor;
 }
 
-left_numbers!(Add add add: f64, f32, i64, i32);
-left_numbers!(Sub sub sub: f64, f32, i64, i32);
-left_numbers!(Mul mul mul: f64, f32, i64, i32);
-left_numbers!(Div div div: f64, f32, i64, i32);
-left_numbers!(Rem rem remainder: f64, f32, i64, i32);
+left_numbers!(Add add add: f64, i64);
+left_numbers!(Sub sub sub: f64, i64);
+left_numbers!(Mul mul mul: f64, i64);
+left_numbers!(Div div div: f64, i64);
+left_numbers!(Rem rem remainder: f64, i64);
 
 impl<B: Backend> std::ops::Neg for &Tensor<B> {
     type Output = Tensor<B>;
