@@ -59,6 +59,17 @@ pub trait Dataset: Send + Sync {
         Ok(Collate::collate(items.collect::<Result<Vec<_>>>()?))
     }
 
+    /// All items as one batch.
+    ///
+    /// # Errors
+    /// If an item cannot be read.
+    fn all(&self) -> Result<<Self::Item as Collate>::Batch>
+    where
+        Self::Item: Collate,
+    {
+        self.batch(&(0..self.len()).collect::<Vec<_>>(), 0)
+    }
+
     /// Whether there are no items.
     fn is_empty(&self) -> bool {
         self.len() == 0

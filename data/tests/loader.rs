@@ -256,6 +256,8 @@ fn tensor_batches_are_rows() {
     let (slow, _) = data.clone().map(|item| item).batch(&[1, 0], 0).unwrap();
     assert_eq!((slow.dims(), slow.to_vec::<f32>()), (x.dims(), x.to_vec::<f32>()));
 
+    assert_eq!(data.all().unwrap().1.to_vec::<i64>(), [4, 0, 2]);
+
     let loader = DataLoader::new(data).batch_size(2);
     let sizes: Vec<_> = loader.epoch().map(|(x, y)| (x.dims()[0], y.dims()[0])).collect();
     assert_eq!(sizes, [(2, 2), (1, 1)]);
