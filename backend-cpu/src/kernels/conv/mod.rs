@@ -10,7 +10,7 @@ use kiln_tensor_core::{ConvSpec, Shape, Tensor};
 use self::pack::{Kernel, Padded};
 use self::plan::{Run, Sizes, Walk};
 use super::dispatch::{by_float, is_narrow, widen};
-use super::gemm::{Float, K_BLOCK, Panels, Tile, scratch};
+use super::gemm::{Float, K_BLOCK, Tile, scratch};
 use crate::Cpu;
 use crate::kernels::workers::Shared;
 use crate::storage::{Fresh, Locked};
@@ -139,6 +139,26 @@ impl Job {
     }
 }
 
+/// Which places make up the blocks that tiles cover.
+#[derive(Clone, Copy)]
+enum Lanes {
+    /// The places of the whole batch, one behind the other; this many.
+    Packed(usize),
+    /// Neighbours in the source, sample by sample; this many blocks in each.
+    Shifted(usize),
+}
+
+/// A panel of places.
+struct Strip {
+    lanes: usize,
+    /// Where the lanes' windows start in the source, if they are read there.
+    shifted: Option<usize>,
+    /// What to pack otherwise.
+    windows: Vec<Run>,
+    /// Where results go.
+    places: Vec<Run>,
+}
+
 /// One walk of a job.
 struct Pass<'a, T> {
     job: &'a Job,
@@ -161,89 +181,157 @@ impl<T: Float> Pass<'_, T> {
 
     /// Everything as products: `[channels, terms] × [terms, places]` for each group.
     fn products(&self) {
-        let kernels = T::kernels();
-        let places = self.job.sizes.batch * self.walk.places();
         let rows = &self.kernel.rows;
-        let (blocks, groups) = (places.div_ceil(TILE), self.job.sizes.groups);
+        let groups = self.job.sizes.groups;
+        let layout = if self.shifts() {
+            Lanes::Shifted(self.walk.lanes().div_ceil(TILE))
+        } else {
+            Lanes::Packed(self.job.sizes.batch * self.walk.places())
+        };
+        let blocks = match layout {
+            Lanes::Shifted(per_sample) => self.job.sizes.batch * per_sample,
+            Lanes::Packed(places) => places.div_ceil(TILE),
+        };
         // Where places are few, the channels are divided too.
         let parts = (16 / (blocks * groups).max(1)).clamp(1, rows.count.div_ceil(2));
         let tall = rows.count.div_ceil(parts);
         let parts = rows.count.div_ceil(tall);
         parallel_for(groups * blocks * parts, |job| {
             let (group, block, part) = (job / parts / blocks, job / parts % blocks, job % parts);
-            let range = block * TILE..((block + 1) * TILE).min(places);
-            let row_panels = part * tall..((part + 1) * tall).min(rows.count);
-            let cols = Panels::cols(range.len(), kernels);
-            let (source_step, result_step) = self.samples();
-            let runs: Vec<Vec<Run>> = (0..cols.count)
-                .map(|panel| {
-                    let first = range.start + panel * cols.width;
-                    let end = first + cols.lanes(panel);
-                    self.walk.runs(first..end, source_step, result_step)
-                })
-                .collect();
-            let first_row = row_panels.start * rows.width;
-            let tile_rows = (row_panels.end * rows.width).min(rows.len) - first_row;
-            let mut windows = scratch::<T>(cols.total * K_BLOCK.min(self.kernel.terms));
-            let mut tile = scratch::<T>(tile_rows * range.len());
-            let tile: &mut [T] = tile.slice_mut();
-            let row = range.len() as isize;
-            let group_source = group * self.job.source_channels * self.walk.plane();
-            for (p, terms) in blocks_of(self.kernel.terms) {
-                for (panel, runs) in runs.iter().enumerate() {
-                    let width = cols.padded(panel);
-                    let to = &mut windows.slice_mut::<T>()[cols.offset(panel, 0, terms)..]
-                        [..terms * width];
-                    self.kernel.windows(
-                        &self.source[group_source..],
-                        runs,
-                        self.walk.0[2].step,
-                        p..p + terms,
-                        width,
-                        to,
-                    );
-                }
-                for panel in 0..cols.count {
-                    let b = windows.slice_mut::<T>()[cols.offset(panel, 0, terms)..].as_ptr();
-                    for row_panel in row_panels.clone() {
-                        let i = row_panel * rows.width - first_row;
-                        let c = tile[i * range.len() + panel * cols.width..].as_mut_ptr();
-                        let block = Tile {
-                            k: terms,
-                            a: self.kernel.panel(group, row_panel, p, terms),
-                            b,
-                            c,
-                            c_row: row,
-                            cols: cols.lanes(panel),
-                            from: if p == 0 { std::ptr::null() } else { c.cast_const() },
-                            from_row: row,
-                        };
-                        let vectors = cols.padded(panel) / kernels.lanes;
-                        let kernel = kernels.table[rows.lanes(row_panel) - 1][vectors - 1];
-                        // SAFETY: the panels are packed, and the tile of the result is this job's own.
-                        unsafe { kernel(&block) };
-                    }
-                }
-            }
-            let channel = group * self.job.channels + first_row;
-            for (panel, runs) in runs.iter().enumerate() {
-                for run in runs {
-                    for i in 0..tile_rows {
-                        let lane = i * range.len() + panel * cols.width + run.lane;
-                        self.put(run, channel + i, &tile[lane..][..run.len]);
-                    }
-                }
-            }
+            let panels = part * tall..((part + 1) * tall).min(rows.count);
+            self.tile(group, &self.strips(group, block, layout), panels);
         });
+    }
+
+    /// Whether windows are read from the source where they lie. That spares the packing, and wastes the
+    /// lanes between two rows of places.
+    fn shifts(&self) -> bool {
+        let [_, _, w] = &self.walk.0;
+        let (lanes, vector) = (self.walk.lanes(), T::kernels().lanes);
+        let wasted = lanes.next_multiple_of(vector) - self.walk.places();
+        // In cycles of a term: two vectors for each channel, and some ten to pack a run.
+        let panels = lanes.div_ceil(2 * vector).max(1);
+        let runs = 2 * vector / w.places.max(1) + 2;
+        let waste = 2 * self.job.channels * wasted / (lanes + 1);
+        self.walk.0.iter().all(|axis| axis.step == 1) && panels > 0 && waste < 10 * runs
+    }
+
+    /// The panels of a block of places, of which only those of shifted lanes end with a sample.
+    fn strips(&self, group: usize, block: usize, layout: Lanes) -> Vec<Strip> {
+        let (source_step, result_step) = self.samples();
+        let width = T::kernels().cols();
+        match layout {
+            Lanes::Packed(places) => (block * TILE..((block + 1) * TILE).min(places))
+                .step_by(width)
+                .map(|first| {
+                    let end = (first + width).min((block + 1) * TILE).min(places);
+                    let runs = self.walk.runs(first..end, source_step, result_step);
+                    Strip { lanes: end - first, shifted: None, windows: runs.clone(), places: runs }
+                })
+                .collect(),
+            Lanes::Shifted(per_sample) => {
+                let (sample, block) = (block / per_sample, block % per_sample);
+                let reach = self.kernel.offsets.iter().max().map_or(0, |offset| offset + width);
+                let start = group * self.job.source_channels * self.walk.plane();
+                (block * TILE..((block + 1) * TILE).min(self.walk.lanes()))
+                    .step_by(width)
+                    .map(|first| {
+                        let end = (first + width).min(self.walk.lanes());
+                        let mut places = self.walk.lane_runs(first..end);
+                        places.iter_mut().for_each(|run| run.to += sample * result_step);
+                        let (from, lanes) = (sample * source_step + first, end - first);
+                        // The last lanes of all would be read past the source's end.
+                        let inside = start + from + reach <= self.source.len();
+                        let windows = vec![Run { lane: 0, len: lanes, from, to: 0 }];
+                        Strip { lanes, shifted: inside.then_some(from), windows, places }
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// Computes some panels of channels at some panels of places.
+    fn tile(&self, group: usize, strips: &[Strip], panels: std::ops::Range<usize>) {
+        let (kernels, rows) = (T::kernels(), &self.kernel.rows);
+        let source = &self.source[group * self.job.source_channels * self.walk.plane()..];
+        let width = kernels.cols();
+        let first_row = panels.start * rows.width;
+        let height = (panels.end * rows.width).min(rows.len) - first_row;
+        let deep = K_BLOCK.min(self.kernel.terms);
+        let packed = strips.iter().filter(|strip| strip.shifted.is_none()).count();
+        let mut windows = scratch::<T>(packed * width * deep);
+        let line = strips.len() * width;
+        let mut tile = scratch::<T>(height * line);
+        let tile: &mut [T] = tile.slice_mut();
+        for (p, terms) in blocks_of(self.kernel.terms) {
+            let mut free: &mut [T] = windows.slice_mut();
+            for (col, strip) in strips.iter().enumerate() {
+                let vectors = strip.lanes.div_ceil(kernels.lanes);
+                let (table, b, offsets) = match strip.shifted {
+                    Some(from) => (
+                        kernels.shifted,
+                        source[from..].as_ptr(),
+                        self.kernel.offsets[p..].as_ptr(),
+                    ),
+                    None => {
+                        let (to, rest) = free.split_at_mut(terms * vectors * kernels.lanes);
+                        free = rest;
+                        let step = self.walk.0[2].step;
+                        let terms = p..p + terms;
+                        self.kernel.windows(
+                            source,
+                            &strip.windows,
+                            step,
+                            terms,
+                            vectors * kernels.lanes,
+                            to,
+                        );
+                        (kernels.table, to.as_ptr(), std::ptr::null())
+                    }
+                };
+                for panel in panels.clone() {
+                    let i = panel * rows.width - first_row;
+                    let c = tile[i * line + col * width..].as_mut_ptr();
+                    let block = Tile {
+                        k: terms,
+                        a: self.kernel.panel(group, panel, p, terms),
+                        b,
+                        offsets,
+                        c,
+                        c_row: line as isize,
+                        cols: strip.lanes,
+                        from: if p == 0 { std::ptr::null() } else { c.cast_const() },
+                        from_row: line as isize,
+                    };
+                    // SAFETY: panels are packed or lie inside the source; the tile is this call's own.
+                    unsafe { table[rows.lanes(panel) - 1][vectors - 1](&block) };
+                }
+            }
+        }
+        let channel = group * self.job.channels + first_row;
+        for (col, strip) in strips.iter().enumerate() {
+            for run in &strip.places {
+                for i in 0..height {
+                    let lane = i * line + col * width + run.lane;
+                    self.put(run, channel + i, &tile[lane..][..run.len]);
+                }
+            }
+        }
     }
 
     /// Writes a run of one channel.
     fn put(&self, run: &Run, channel: usize, values: &[T]) {
         let to = run.to + channel * self.walk.result();
         let every = self.walk.0[2].every;
-        for (i, &value) in values.iter().enumerate() {
-            // SAFETY: runs and channels name places inside the result, each written once.
-            unsafe { *self.out.at(to + i * every) = value };
+        // SAFETY: runs and channels name places inside the result, each written once.
+        unsafe {
+            if every == 1 {
+                std::slice::from_raw_parts_mut(self.out.at(to), values.len())
+                    .copy_from_slice(values);
+            } else {
+                let write = |(i, &value): (usize, &T)| *self.out.at(to + i * every) = value;
+                values.iter().enumerate().for_each(write);
+            }
         }
     }
 

@@ -277,6 +277,36 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// Lanes of one sample where the rows of places lie in the source as they are, the elements between
+    /// two rows included: the windows of neighbouring lanes are neighbours then.
+    pub(super) fn lanes(&self) -> usize {
+        let [d, h, w] = &self.0;
+        match self.places() {
+            0 => 0,
+            _ => ((d.places - 1) * h.padded() + h.places - 1) * w.padded() + w.places,
+        }
+    }
+
+    /// The places among these lanes. A run's `from` is its first lane.
+    pub(super) fn lane_runs(&self, lanes: std::ops::Range<usize>) -> Vec<Run> {
+        let [d, h, w] = &self.0;
+        let mut runs = Vec::new();
+        for row in lanes.start / w.padded()..lanes.end.div_ceil(w.padded()) {
+            let (qd, qh) = (row / h.padded(), row % h.padded());
+            let first = (row * w.padded()).max(lanes.start);
+            let end = (row * w.padded() + w.places).min(lanes.end);
+            if qd < d.places && qh < h.places && first < end {
+                let (_, to, _) = self.row((qd * h.places + qh) * w.places);
+                let column = first - row * w.padded();
+                let to = to + column * w.every;
+                runs.push(Run { lane: first - lanes.start, len: end - first, from: first, to });
+            }
+        }
+        runs
+    }
+}
+
 /// Neighbouring places in one row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {

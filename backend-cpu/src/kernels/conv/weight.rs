@@ -131,6 +131,7 @@ impl<T: Float> Job<'_, T> {
                             k: terms,
                             a: left.wrapping_add(self.rows.offset(panel, 0, terms)),
                             b: right[cols.offset(col, 0, terms)..].as_ptr(),
+                            offsets: std::ptr::null(),
                             c,
                             c_row: row as isize,
                             cols: cols.lanes(col),

@@ -15,8 +15,11 @@ pub(crate) struct Tile<T> {
     pub(crate) k: usize,
     /// `[k][rows]`, where `rows` is the kernel's.
     pub(crate) a: *const T,
-    /// `[k][vectors · lanes]`, where `vectors` is the kernel's.
+    /// `[k][vectors · lanes]`, where `vectors` is the kernel's; for shifted kernels, where the terms'
+    /// offsets count from.
     pub(crate) b: *const T,
+    /// For shifted kernels, where each term's columns start; else null.
+    pub(crate) offsets: *const usize,
     /// The first element; rows are `c_row` apart and `cols` long, which ends in the last vector.
     pub(crate) c: *mut T,
     pub(crate) c_row: isize,
@@ -35,6 +38,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) lanes: usize,
     /// Kernels of 1, 2, … rows; each with 1 and 2 vectors.
     pub(crate) table: &'static [[Micro<T>; 2]],
+    /// The same, with columns of `b` that lie apart, each term's at an offset of its own.
+    pub(crate) shifted: &'static [[Micro<T>; 2]],
     /// `to[i] = Σ weights[t] · source[offsets[t] + i]` for a number of `i`.
     pub(crate) sum: unsafe fn(*mut T, usize, *const T, &[T], &[usize]),
     /// The sums of products of four rows, or of one, with a vector of as many elements.
@@ -69,12 +74,15 @@ pub(crate) trait Float:
 /// The machine has the instruction set of `L`, and the tile's pointers cover what it describes.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "rows and vectors stay in registers")]
-unsafe fn micro<L: Lanes, const R: usize, const W: usize>(tile: &Tile<L::T>) {
+unsafe fn micro<L: Lanes, const R: usize, const W: usize, const SHIFTED: bool>(tile: &Tile<L::T>) {
     // SAFETY: packed rows of `a` and `b` are `R` and `W · N` long, and the tile's rows are `cols` long.
     unsafe {
         let mut sums = [[L::zero(); W]; R];
         let (mut a, mut b) = (tile.a, tile.b);
-        for _ in 0..tile.k {
+        for p in 0..tile.k {
+            if SHIFTED {
+                b = tile.b.add(*tile.offsets.add(p));
+            }
             let mut right = [L::zero(); W];
             for w in 0..W {
                 right[w] = L::load(b.add(w * L::N));
@@ -86,7 +94,9 @@ unsafe fn micro<L: Lanes, const R: usize, const W: usize>(tile: &Tile<L::T>) {
                 }
             }
             a = a.add(R);
-            b = b.add(W * L::N);
+            if !SHIFTED {
+                b = b.add(W * L::N);
+            }
         }
         let last = tile.cols - (W - 1) * L::N;
         for r in 0..R {
@@ -210,9 +220,9 @@ macro_rules! table {
             /// # Safety
             /// See `micro`.
             $(#[target_feature(enable = $feature)])?
-            unsafe fn run<const R: usize, const W: usize>(tile: &Tile<$T>) {
+            unsafe fn run<const R: usize, const W: usize, const S: bool>(tile: &Tile<$T>) {
                 // SAFETY: the caller's.
-                unsafe { micro::<$L, R, W>(tile) }
+                unsafe { micro::<$L, R, W, S>(tile) }
             }
             /// # Safety
             /// See `sum`.
@@ -247,7 +257,8 @@ macro_rules! table {
             }
             Kernels {
                 lanes: <$L as Lanes>::N,
-                table: &[$([run::<$rows, 1>, run::<$rows, 2>]),*],
+                table: &[$([run::<$rows, 1, false>, run::<$rows, 2, false>]),*],
+                shifted: &[$([run::<$rows, 1, true>, run::<$rows, 2, true>]),*],
                 sum: sum_of,
                 dots: dots_of::<4>,
                 dot: dots_of::<1>,
@@ -318,6 +329,7 @@ mod tests {
                                     k,
                                     a: a.as_ptr(),
                                     b: b.as_ptr(),
+                                    offsets: std::ptr::null(),
                                     c: c.as_mut_ptr(),
                                     c_row: cols as isize + 2,
                                     cols,

@@ -337,6 +337,7 @@ impl<T: Float> Block<'_, T> {
                         k: terms,
                         a: a.wrapping_add((row - rows.start) * self.rows.width * terms),
                         b,
+                        offsets: std::ptr::null(),
                         c,
                         c_row: self.row,
                         cols: self.cols.lanes(col),
