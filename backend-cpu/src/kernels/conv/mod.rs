@@ -18,6 +18,8 @@ use crate::threads::parallel_for;
 
 /// Places of the result that one tile covers.
 const TILE: usize = 256;
+/// Jobs that are enough for any number of threads.
+const JOBS: usize = 16;
 /// From this many channels of a group on, a product is faster than row by row.
 const PRODUCT_ROWS: usize = 4;
 
@@ -142,8 +144,8 @@ impl Job {
 /// Which places make up the blocks that tiles cover.
 #[derive(Clone, Copy)]
 enum Lanes {
-    /// The places of the whole batch, one behind the other; this many.
-    Packed(usize),
+    /// The places of the whole batch, one behind the other; this many, and so many in a block.
+    Packed(usize, usize),
     /// Neighbours in the source, sample by sample; this many blocks in each.
     Shifted(usize),
 }
@@ -183,17 +185,19 @@ impl<T: Float> Pass<'_, T> {
     fn products(&self) {
         let rows = &self.kernel.rows;
         let groups = self.job.sizes.groups;
-        let layout = if self.shifts() {
-            Lanes::Shifted(self.walk.lanes().div_ceil(TILE))
+        let places = self.job.sizes.batch * self.walk.places();
+        let (layout, blocks) = if self.shifts() {
+            let per_sample = self.walk.lanes().div_ceil(TILE);
+            (Lanes::Shifted(per_sample), self.job.sizes.batch * per_sample)
         } else {
-            Lanes::Packed(self.job.sizes.batch * self.walk.places())
+            // Smaller blocks, of whole panels, where places are few.
+            let block =
+                (places * groups / JOBS + 1).next_multiple_of(T::kernels().cols()).min(TILE);
+            (Lanes::Packed(places, block), places.div_ceil(block))
         };
-        let blocks = match layout {
-            Lanes::Shifted(per_sample) => self.job.sizes.batch * per_sample,
-            Lanes::Packed(places) => places.div_ceil(TILE),
-        };
-        // Where places are few, the channels are divided too.
-        let parts = (16 / (blocks * groups).max(1)).clamp(1, rows.count.div_ceil(2));
+        // Then the channels are divided too, though each part packs the windows again.
+        let most = rows.len.div_ceil(96);
+        let parts = (JOBS / (blocks * groups).max(1)).clamp(1, most);
         let tall = rows.count.div_ceil(parts);
         let parts = rows.count.div_ceil(tall);
         parallel_for(groups * blocks * parts, |job| {
@@ -221,10 +225,10 @@ impl<T: Float> Pass<'_, T> {
         let (source_step, result_step) = self.samples();
         let width = T::kernels().cols();
         match layout {
-            Lanes::Packed(places) => (block * TILE..((block + 1) * TILE).min(places))
+            Lanes::Packed(places, size) => (block * size..((block + 1) * size).min(places))
                 .step_by(width)
                 .map(|first| {
-                    let end = (first + width).min((block + 1) * TILE).min(places);
+                    let end = (first + width).min((block + 1) * size).min(places);
                     let runs = self.walk.runs(first..end, source_step, result_step);
                     Strip { lanes: end - first, shifted: None, windows: runs.clone(), places: runs }
                 })

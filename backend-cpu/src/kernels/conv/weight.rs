@@ -3,10 +3,11 @@
 
 use kiln_tensor_core::Tensor;
 
+use super::JOBS;
 use super::pack::Padded;
 use super::plan::{Sizes, Walk};
 use crate::Cpu;
-use crate::kernels::gemm::pack::transposed;
+use crate::kernels::gemm::pack::transpose;
 use crate::kernels::gemm::{Float, K_BLOCK, Panels, Source, Tile, scratch};
 use crate::kernels::workers::Shared;
 use crate::storage::Locked;
@@ -14,8 +15,6 @@ use crate::threads::{parallel_for, parallel_pieces};
 
 /// Terms (input channels × taps) that a tile covers.
 const TILE: usize = 256;
-/// Jobs that are enough for any number of threads.
-const JOBS: usize = 16;
 
 /// Writes all of `out`, which has the weight's shape.
 pub(super) fn run<T: Float>(
@@ -168,7 +167,10 @@ impl<T: Float> Job<'_, T> {
                 for (i, four) in fours.iter().enumerate() {
                     let rows = four.map(|offset| &source[offset + run.from..]);
                     if step == 1 {
-                        interleave(rows.map(|row| &row[..run.len]), 4 * i, width, to);
+                        let rows = rows.map(|row| row[..run.len].as_ptr());
+                        // SAFETY: the rows are `run.len` long, and so many rows of `to` have room for
+                        // four lanes more.
+                        unsafe { transpose(rows, run.len, to[4 * i..].as_mut_ptr(), width) };
                     } else {
                         for (j, to) in to.chunks_exact_mut(width).enumerate() {
                             (0..4).for_each(|l| to[4 * i + l] = rows[l][j * step]);
@@ -186,20 +188,5 @@ impl<T: Float> Job<'_, T> {
                 }
             }
         }
-    }
-}
-
-/// Four rows as four columns of `to`, from column `at` on.
-fn interleave<T: Copy>(rows: [&[T]; 4], at: usize, width: usize, to: &mut [T]) {
-    let blocks = rows.map(|row| row.as_chunks::<4>());
-    let whole = blocks[0].0.len();
-    for (p, to) in to.chunks_exact_mut(4 * width).enumerate() {
-        let block = [0, 1, 2, 3].map(|l| blocks[l].0[p]);
-        for (j, column) in transposed(block).into_iter().enumerate() {
-            to[j * width + at..][..4].copy_from_slice(&column);
-        }
-    }
-    for (j, to) in to.chunks_exact_mut(width).enumerate().skip(4 * whole) {
-        (0..4).for_each(|l| to[at + l] = rows[l][j]);
     }
 }

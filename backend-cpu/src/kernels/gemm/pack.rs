@@ -48,7 +48,7 @@ pub(crate) unsafe fn panel<T: Plain + Default>(
                     to.add(p * width + l).cast::<[T; 4]>().write_unaligned(four.read_unaligned());
                 }
             } else if source.term == 1 {
-                transpose(from, k, to.add(l), width);
+                transpose([0, 1, 2, 3].map(|i| from.at(i, 0).data), k, to.add(l), width);
             } else {
                 scattered(from, 4, k, to.add(l), width);
             }
@@ -63,28 +63,30 @@ pub(crate) unsafe fn panel<T: Plain + Default>(
     }
 }
 
-/// Four lanes whose terms are contiguous, in blocks of four by four.
+/// Four lanes whose terms are contiguous, in blocks of four by four: `to[p · width + l] = lanes[l][p]`.
 ///
 /// # Safety
-/// As for `panel`, with four lanes.
-unsafe fn transpose<T: Plain>(from: Source<T>, k: usize, to: *mut T, width: usize) {
-    let rows: [*const T; 4] = [0, 1, 2, 3].map(|l| from.at(l, 0).data);
-    // SAFETY: blocks of four terms lie inside the `k`.
+/// Each lane has `k` terms, and `to` room for `k` rows.
+pub(crate) unsafe fn transpose<T: Plain>(lanes: [*const T; 4], k: usize, to: *mut T, width: usize) {
+    let whole = k / 4 * 4;
+    // SAFETY: the terms lie inside the `k`.
     unsafe {
-        for p in (0..k / 4 * 4).step_by(4) {
-            let block = rows.map(|row| row.add(p).cast::<[T; 4]>().read_unaligned());
+        for p in (0..whole).step_by(4) {
+            let block = lanes.map(|lane| lane.add(p).cast::<[T; 4]>().read_unaligned());
             for (j, column) in transposed(block).into_iter().enumerate() {
                 to.add((p + j) * width).cast::<[T; 4]>().write_unaligned(column);
             }
         }
-        let done = k / 4 * 4;
-        scattered(from.at(0, done), 4, k - done, to.add(done * width), width);
+        for p in whole..k {
+            let column = lanes.map(|lane| *lane.add(p));
+            to.add(p * width).cast::<[T; 4]>().write_unaligned(column);
+        }
     }
 }
 
 /// Rows as columns; shuffles in registers, once compiled.
 #[inline(always)]
-pub(crate) fn transposed<T: Copy>(block: [[T; 4]; 4]) -> [[T; 4]; 4] {
+fn transposed<T: Copy>(block: [[T; 4]; 4]) -> [[T; 4]; 4] {
     [0, 1, 2, 3].map(|j| [block[0][j], block[1][j], block[2][j], block[3][j]])
 }
 
