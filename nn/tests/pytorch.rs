@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use kiln_autograd::{Autograd, Backward};
-use kiln_conformance::{Reference, ReferenceDevice};
+use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_nn::*;
 use kiln_tensor_core::{DType, Reduction, Tensor, manual_seed};
 use serde_json::Value;
 
-type B = Autograd<Reference>;
+type B = Autograd<Cpu>;
 
 /// One of the tables that `make.py` has written.
 fn table(name: &str) -> Value {
@@ -33,7 +33,7 @@ fn unit(shape: &[usize], k: usize) -> Tensor<B> {
 fn filled(shape: &[usize], k: usize, scale: impl Fn(f64) -> f64) -> Tensor<B> {
     let value = |i: usize| scale(((37 * i + 11 * k + 5) % 101) as f64 - 50.0);
     let data: Vec<f64> = (0..shape.iter().product()).map(value).collect();
-    Tensor::from_slice(&data, shape, &ReferenceDevice)
+    Tensor::from_slice(&data, shape, &CpuDevice)
 }
 
 fn sizes(value: &Value) -> Vec<usize> {
@@ -51,7 +51,7 @@ fn input(spec: &Value, k: usize) -> Tensor<B> {
     let (shape, below) = (sizes(&spec["shape"]), spec["below"].as_i64().unwrap());
     let count = shape.iter().product::<usize>() as i64;
     let data: Vec<i64> = (0..count).map(|i| (7 * i + 3) % below).collect();
-    Tensor::from_slice(&data, shape, &ReferenceDevice)
+    Tensor::from_slice(&data, shape, &CpuDevice)
 }
 
 /// Notes what differs by more than 1e-10, relative above 1: sums are added up in another order.
@@ -73,7 +73,7 @@ fn compare(ours: &Tensor<B>, theirs: &Value, what: &str, wrong: &mut Vec<String>
 
 /// The gradient; zeros if there is none.
 fn grad(x: &Tensor<B>) -> Tensor<B> {
-    x.grad().unwrap_or_else(|| Tensor::zeros(x.dims(), (&ReferenceDevice, x.dtype())))
+    x.grad().unwrap_or_else(|| Tensor::zeros(x.dims(), (&CpuDevice, x.dtype())))
 }
 
 /// A layer or loss, and how it is called.
@@ -106,7 +106,7 @@ macro_rules! cases {
 }
 
 fn layers() -> Cases {
-    let f64 = (&ReferenceDevice, DType::F64);
+    let f64 = (&CpuDevice, DType::F64);
     Cases::from(cases! {
         |layer, x| layer.call(&x[0]);
         "Linear(5, 3)" => Linear::new(5, 3, f64);
@@ -251,7 +251,7 @@ fn losses() -> Cases {
 }
 
 fn bilinear() -> Cases {
-    let f64 = (&ReferenceDevice, DType::F64);
+    let f64 = (&CpuDevice, DType::F64);
     Cases::from(cases! {
         |layer, x| layer.forward(&x[0], &x[1]);
         "Bilinear(3, 4, 5)" => Bilinear::new(3, 4, 5, f64);
@@ -348,7 +348,7 @@ fn new_parameters_spread_as_pytorchs_do() {
 }
 
 fn layers_start(wrong: &mut Vec<String>) {
-    let options = &ReferenceDevice;
+    let options = &CpuDevice;
     let mut layers: BTreeMap<_, Box<dyn Module<Backend = B>>> = BTreeMap::new();
     layers.insert("Linear(300, 400)", Box::new(Linear::new(300, 400, options)));
     layers.insert("Conv1d(30, 60, 7)", Box::new(Conv1d::new(30, 60, 7, options)));
@@ -400,7 +400,7 @@ fn initialisers_spread(wrong: &mut Vec<String>) {
     assert_eq!(rows.len(), functions.len());
     for row in rows {
         let name = row["name"].as_str().unwrap();
-        let weight = Tensor::zeros([60, 40, 5], &ReferenceDevice);
+        let weight = Tensor::zeros([60, 40, 5], &CpuDevice);
         functions[name](&weight);
         compare_spread(&weight, &row["spread"], name, wrong);
     }
