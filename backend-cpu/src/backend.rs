@@ -7,7 +7,9 @@ use kiln_tensor_core::{
     ScanOp, ScatterOp, Shape, Tensor,
 };
 
-use crate::kernels::{cat, conv, index, map, matmul, naive, nonzero, pool, sort};
+use crate::kernels::{
+    cat, conv, index, map, matmul, nonzero, norm, pool, reduce, scan, softmax, sort,
+};
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
 
@@ -22,6 +24,10 @@ impl Backend for Cpu {
     fn upload(bytes: &[u8], shape: &Shape, dtype: DType, _: &CpuDevice) -> Tensor<Self> {
         let mut out = Fresh::new(shape, dtype);
         out.bytes_mut().copy_from_slice(bytes);
+        if dtype == DType::Bool {
+            // Kernels rely on 0 and 1.
+            out.bytes_mut().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+        }
         out.finish()
     }
 
@@ -74,6 +80,10 @@ impl Backend for Cpu {
         map::map_into(kernel, inputs, outputs);
     }
 
+    fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
+        map::map_each_into(kernel, groups);
+    }
+
     fn reduce(
         op: ReduceOp,
         kernel: Kernel<'_>,
@@ -81,11 +91,11 @@ impl Backend for Cpu {
         shape: &Shape,
         dims: &[usize],
     ) -> Tensor<Self> {
-        naive::reduce(op, kernel, inputs, shape, dims)
+        reduce::reduce(op, kernel, inputs, shape, dims)
     }
 
     fn scan(op: ScanOp, x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
-        naive::scan(op, x, dim)
+        scan::scan(op, x, dim)
     }
 
     fn sort(x: &Tensor<Self>, dim: usize, descending: bool) -> (Tensor<Self>, Tensor<Self>) {
@@ -179,5 +189,76 @@ impl Backend for Cpu {
 
     fn max_pool_grad(grad: &Tensor<Self>, indices: &Tensor<Self>, input: &Shape) -> Tensor<Self> {
         pool::max_pool_grad(grad, indices, input)
+    }
+
+    fn softmax(x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::softmax(x, dim)
+    }
+
+    fn softmax_grad(grad: &Tensor<Self>, y: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::softmax_grad(grad, y, dim)
+    }
+
+    fn log_softmax(x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::log_softmax(x, dim)
+    }
+
+    fn log_softmax_grad(grad: &Tensor<Self>, y: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::log_softmax_grad(grad, y, dim)
+    }
+
+    fn cross_entropy(logits: &Tensor<Self>, target: &Tensor<Self>, ignore: i64) -> Tensor<Self> {
+        softmax::cross_entropy(logits, target, ignore)
+    }
+
+    fn cross_entropy_grad(
+        grad: &Tensor<Self>,
+        logits: &Tensor<Self>,
+        target: &Tensor<Self>,
+        ignore: i64,
+    ) -> Tensor<Self> {
+        softmax::cross_entropy_grad(grad, logits, target, ignore)
+    }
+
+    fn layer_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        bias: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 3] {
+        norm::layer_norm(x, weight, bias, dims, eps)
+    }
+
+    fn layer_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        mean: &Tensor<Self>,
+        rstd: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        _: f64,
+    ) -> [Tensor<Self>; 3] {
+        norm::layer_norm_grad(grad, x, mean, rstd, weight, dims)
+    }
+
+    fn batch_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        bias: Option<&Tensor<Self>>,
+        eps: f64,
+    ) -> [Tensor<Self>; 3] {
+        norm::batch_norm(x, weight, bias, eps)
+    }
+
+    fn batch_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        mean: &Tensor<Self>,
+        var: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        eps: f64,
+    ) -> [Tensor<Self>; 3] {
+        norm::batch_norm_grad(grad, x, mean, var, weight, eps)
     }
 }

@@ -3,8 +3,6 @@
 //! [`Cpu`] implements `kiln_tensor_core::Backend` in `backend.rs`: each method chooses a kernel of
 //! `kernels/` and calls it. Results do not depend on the number of threads, bit for bit.
 
-#![allow(dead_code, reason = "the first kernels follow")]
-
 mod backend;
 mod kernels;
 mod storage;

@@ -186,7 +186,7 @@ impl<'a> Locked<'a> {
         for (x, write) in all {
             let storage = x.storage();
             let key = storage.key();
-            let at = held.iter().position(|h| h.key >= key).unwrap_or(held.len());
+            let at = held.partition_point(|h| h.key < key);
             if at < held.len() && held[at].key == key {
                 held[at].write |= write;
             } else {
@@ -205,7 +205,8 @@ impl<'a> Locked<'a> {
 
     fn find(&self, x: &Tensor<Cpu>) -> &Held<'a> {
         let key = x.storage().key();
-        self.held.iter().find(|h| h.key == key).expect("the storage is locked")
+        let at = self.held.binary_search_by_key(&key, |h| h.key);
+        &self.held[at.expect("the storage is locked")]
     }
 
     /// All elements of the storage of `x`, which its layout indexes.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use kiln_tensor_core::{Error, raise};
 
 use crate::kernels::workers;
-#[allow(unused_imports, reason = "kernels follow")]
 pub(crate) use crate::kernels::workers::parallel_pieces;
 
 static THREADS: OnceLock<AtomicUsize> = OnceLock::new();

@@ -122,8 +122,8 @@ fn layouts() {
             agree(&format!("view {i} {dtype}"), &v.copy(), &rv.copy());
             let ours = add.call([v, &row, &column]);
             agree(&format!("broadcast {i} {dtype}"), &ours, &add.call([&rv, &r_row, &r_column]));
-            v.add_(&column.copy());
-            rv.add_(&r_column.copy());
+            v.add_(column.copy());
+            rv.add_(r_column.copy());
             agree(&format!("in place {i} {dtype}"), &x, &rx);
         }
     }
@@ -160,5 +160,28 @@ fn random_numbers_are_those_of_philox() {
         for (i, &value) in values.iter().enumerate() {
             assert_eq!(value, philox::uniform(9, 4, i as u64, dtype), "element {i} of {dtype}");
         }
+    }
+}
+
+#[test]
+fn many_groups_in_one_pass() {
+    use kiln_tensor_core::{Expr, Kernel};
+    let expr = Expr::with_params("step", [F32, F32, F32], [F32], |[p, g, m], [lr]| {
+        let m = m * 0.9 + g;
+        [p - lr * m, m]
+    });
+    let params = [Scalar::F64(0.1)];
+    let sizes = [3, 0, 100_000, 256, 1, 40_001];
+    let make =
+        |n: usize, seed| [both(n, F32, seed), both(n, F32, seed + 1), both(n, F32, seed + 2)];
+    let all: Vec<[(Tensor<Cpu>, Tensor<Reference>); 3]> =
+        sizes.iter().enumerate().map(|(i, &n)| make(n, 10 * i as u64)).collect();
+    let ours: Vec<_> =
+        all.iter().map(|[p, g, m]| (vec![&p.0, &g.0, &m.0], vec![&p.0, &m.0])).collect();
+    Cpu::map_each_into(Kernel::with(&expr, &params), &ours);
+    for [p, g, m] in &all {
+        Reference::map_into(Kernel::with(&expr, &params), &[&p.1, &g.1, &m.1], &[&p.1, &m.1]);
+        agree("parameter", &p.0, &p.1);
+        agree("momentum", &m.0, &m.1);
     }
 }

@@ -42,6 +42,66 @@ pub(crate) fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], outputs: &[&
     run(program, kernel, shape.numel(), &sizes, inputs, outputs, aside);
 }
 
+/// See `Backend::map_each_into`: one parallel pass over the chunks of all groups.
+pub(crate) fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Cpu>>, Vec<&Tensor<Cpu>>)]) {
+    let program = program(kernel.expr);
+    let (splats, numbers) = program.arguments(kernel.params);
+    let reads: Vec<_> = groups.iter().flat_map(|(inputs, _)| inputs.iter().copied()).collect();
+    let writes: Vec<_> = groups.iter().flat_map(|(_, outputs)| outputs.iter().copied()).collect();
+    let locked = Locked::new(&reads, &writes);
+    let parts: Vec<Part> = groups.iter().map(|group| Part::new(program, group, &locked)).collect();
+    let chunk = program.chunk();
+    // The first chunk of each group, counted through.
+    let mut firsts: Vec<usize> = Vec::with_capacity(parts.len());
+    let mut chunks = 0;
+    for part in &parts {
+        firsts.push(chunks);
+        chunks += part.total.div_ceil(chunk);
+    }
+    let run = |i: usize| {
+        let at = firsts.partition_point(|&first| first <= i) - 1;
+        let part = &parts[at];
+        let start = (i - firsts[at]) * chunk;
+        let (inputs, outputs) = part.operands.split_at(part.inputs);
+        let (sizes, aside) = (&part.sizes[..], part.aside);
+        let (splats, numbers) = (&splats[..], &numbers[..]);
+        let job = Job { program, sizes, inputs, outputs, aside, splats, numbers };
+        job.run(start, part.total.min(start + chunk));
+    };
+    if parts.iter().map(|part| part.total).sum::<usize>() <= chunk {
+        (0..chunks).for_each(run);
+    } else {
+        parallel_for(chunks, run);
+    }
+}
+
+/// One group of tensors that a program runs over.
+struct Part {
+    total: usize,
+    sizes: SmallVec<[usize; 6]>,
+    operands: Operands,
+    inputs: usize,
+    aside: u64,
+}
+
+impl Part {
+    fn new(
+        program: &Program,
+        (inputs, outputs): &(Vec<&Tensor<Cpu>>, Vec<&Tensor<Cpu>>),
+        locked: &Locked<'_>,
+    ) -> Self {
+        let shape = outputs[0].shape();
+        let all: SmallVec<[&Tensor<Cpu>; 8]> = inputs.iter().chain(outputs).copied().collect();
+        let total = shape.numel();
+        let (sizes, operands) = match total {
+            0 => Default::default(),
+            _ => operands(shape, &all, locked),
+        };
+        let aside = program.aside(inputs, outputs);
+        Part { total, sizes, operands, inputs: inputs.len(), aside }
+    }
+}
+
 type Operands = SmallVec<[Operand; 4]>;
 
 /// The operands of tensors that broadcast to `shape`, and the sizes that their strides are over.
@@ -64,18 +124,20 @@ pub(super) fn operands(
         return (SmallVec::new(), tensors.iter().map(|x| operand(x, place(x))).collect());
     }
     let merged = Merged::new(shape, tensors.iter().map(|x| x.layout())).merged(|_| false);
-    let operands = tensors.iter().enumerate().map(|(k, x)| {
-        let place = if merged.is_flat(k) {
-            Place::Flat
-        } else if merged.strides[k].iter().all(|&stride| stride == 0) {
-            Place::One
-        } else {
-            Place::Strided(merged.strides[k].clone())
-        };
-        operand(x, place)
-    });
+    let operands = tensors.iter().enumerate().map(|(k, x)| operand(x, place(&merged, k)));
     let operands = operands.collect();
     (merged.sizes, operands)
+}
+
+/// How operand `k` lies.
+pub(super) fn place(merged: &Merged, k: usize) -> Place {
+    if merged.is_flat(k) {
+        Place::Flat
+    } else if merged.strides[k].iter().all(|&stride| stride == 0) {
+        Place::One
+    } else {
+        Place::Strided(merged.strides[k].clone())
+    }
 }
 
 fn run(

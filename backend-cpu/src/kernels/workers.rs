@@ -16,8 +16,11 @@ use crate::threads::parallel_for;
 /// How many times an idle thread looks for work before it sleeps: some 20 µs.
 const SPINS: u32 = 1000;
 
+/// What runs a chunk, given its number.
+type Chunk<'a> = dyn Fn(usize) + Sync + 'a;
+
 struct Job {
-    f: *const (dyn Fn(usize) + Sync),
+    f: *const Chunk<'static>,
     chunks: usize,
     /// The next chunk to be claimed.
     next: AtomicUsize,
@@ -74,7 +77,7 @@ pub(crate) fn run(chunks: usize, threads: usize, f: &(dyn Fn(usize) + Sync)) -> 
     let job = Arc::new(Job {
         // SAFETY: only the lifetime changes. `f` is called for claimed chunks alone, all of which are
         // finished when this function returns.
-        f: unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), _>(f) },
+        f: unsafe { std::mem::transmute::<*const Chunk<'_>, *const Chunk<'static>>(f) },
         chunks,
         next: AtomicUsize::new(0),
         left: AtomicUsize::new(chunks),

@@ -199,7 +199,7 @@ mod tests {
     fn classes_and_sizes_agree() {
         for size in 1..=LOCAL_MAX {
             let up = rounded(size).unwrap();
-            assert!(up >= size && up % 32 == 0, "{size} → {up}");
+            assert!(up >= size && up.is_multiple_of(32), "{size} → {up}");
             assert_eq!(class_size(class(up)), up, "{size}");
         }
         assert_eq!(rounded((64 << 20) + 64), Some(68 << 20));

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::program::{Program, Splat};
 use super::{BLOCK, Frame, Register};
 use crate::kernels::simd::GROUP;
-use crate::kernels::strides::pieces;
+use crate::kernels::strides::{locate, pieces};
 
 /// Where a program's input comes from, or its output goes to.
 #[derive(Clone, Debug)]
@@ -111,6 +111,20 @@ impl<'a> Job<'a> {
         });
     }
 
+    /// Where element `start` lies, if the program hands its input through and the input's elements
+    /// lie side by side along the last dim.
+    pub(crate) fn direct(&self, start: usize) -> Option<*const u8> {
+        let input = self.inputs.first().filter(|_| self.program.hands_through)?;
+        let distance = match &input.place {
+            Place::Flat => start as isize,
+            Place::Strided(strides) if strides.last() == Some(&1) => {
+                locate(self.sizes, strides, start).0
+            }
+            _ => return None,
+        };
+        Some(input.base.wrapping_offset(distance * input.size as isize))
+    }
+
     /// The length of rows where blocks should end with them: long ones of strided operands.
     fn row(&self) -> Option<usize> {
         let strided = |x: &Operand| matches!(x.place, Place::Strided(_));
@@ -163,6 +177,13 @@ impl<'a> Runner<'a> {
                 Place::Strided(strides) => self.gathered(k, input, strides, start, len),
                 Place::One | Place::Kept => continue,
             };
+        }
+        if program.hands_through
+            && job.outputs[0].place == Place::Kept
+            && self.registers[0].step == 1
+        {
+            self.registers[program.inputs] = self.registers[0];
+            return;
         }
         for (o, output) in job.outputs.iter().enumerate() {
             let direct = output.place == Place::Flat && padded == len && job.aside >> o & 1 == 0;
@@ -241,11 +262,6 @@ impl<'a> Runner<'a> {
     /// The elements of the last block of an output that is kept.
     pub(crate) fn result(&self, output: usize) -> *const u8 {
         self.registers[self.job.program.inputs + output].ptr
-    }
-
-    /// The elements of an input in the last block, and their step.
-    pub(crate) fn input(&self, k: usize) -> Register {
-        self.registers[k]
     }
 }
 

@@ -56,16 +56,16 @@ pub(super) unsafe fn lanes2<T: Copy, U: Copy>(
 }
 
 macro_rules! body {
-    ($name:ident<$T:ident $(: $bound:ident)?>, $lanes:ident($($x:ident),*) = $f:expr) => {{
-        struct $name<$T>(PhantomData<$T>);
-        impl Body for $name<$T> {
+    ($name:ident<$T:ident>, $lanes:ident($($x:ident),*) = $f:expr) => {{
+        struct $name;
+        impl Body for $name {
             #[inline(always)]
             unsafe fn run<A: Arch>(frame: &Frame<'_>, step: &Step) {
                 // SAFETY: by the caller's word.
                 unsafe { $lanes::<$T, _>(frame, step, |$($x: $T),*| $f) }
             }
         }
-        at::<$name<$T>>
+        at::<$name>
     }};
 }
 

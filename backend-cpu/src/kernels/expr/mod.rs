@@ -10,8 +10,8 @@ mod float;
 mod int;
 mod program;
 
-pub(crate) use block::{Job, Operand, Place, Runner, copy_strided, with_scratch};
-pub(crate) use program::{Program, program};
+pub(crate) use block::{Job, Operand, Place, Runner};
+pub(crate) use program::{Program, program, wide_program};
 
 use super::simd::{Arch, Level};
 

@@ -1,7 +1,7 @@
 //! Translation of an `Expr` into steps on registers.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use kiln_tensor_core::expr::{BinaryOp, Instr, Op, UnaryOp};
 use kiln_tensor_core::{DType, Expr, Scalar};
@@ -20,7 +20,9 @@ pub(crate) type Splat = [u64; GROUP];
 pub(crate) struct Program {
     pub(super) steps: Vec<Step>,
     pub(super) inputs: usize,
-    pub(super) outputs: Vec<Stored>,
+    /// For each output, the inputs that are read after it is written, as bits: none of them may be
+    /// the output.
+    pub(super) outputs: Vec<u64>,
     pub(super) constants: Vec<Splat>,
     pub(super) params: Vec<DType>,
     pub(super) temporaries: usize,
@@ -31,24 +33,33 @@ pub(crate) struct Program {
     cost: usize,
 }
 
-/// An output of a program.
-#[derive(Debug)]
-pub(super) struct Stored {
-    /// Bytes of an element.
-    pub(super) size: usize,
-    /// Inputs that are read after the output is written, as bits: none of them may be the output.
-    pub(super) hazards: u64,
+/// Both translations of a program, each made when it is first needed.
+#[derive(Debug, Default)]
+struct Translations {
+    stored: OnceLock<Program>,
+    wide: OnceLock<Program>,
 }
 
 /// The translation of `expr`, made once.
 pub(crate) fn program(expr: &Expr) -> &Program {
-    static OTHERS: LazyLock<Mutex<HashMap<Expr, &'static Program>>> = LazyLock::new(Mutex::default);
-    let slot = expr.compiled().get_or_init(|| Box::new(Program::new(expr, level())));
+    let make = || Program::new(expr, level(), false);
+    translations(expr).stored.get_or_init(make)
+}
+
+/// The translation of `expr` whose outputs stay in their compute types, made once.
+pub(crate) fn wide_program(expr: &Expr) -> &Program {
+    let make = || Program::new(expr, level(), true);
+    translations(expr).wide.get_or_init(make)
+}
+
+fn translations(expr: &Expr) -> &Translations {
+    static OTHERS: LazyLock<Mutex<HashMap<Expr, &'static Translations>>> =
+        LazyLock::new(Mutex::default);
+    let slot = expr.compiled().get_or_init(|| Box::new(Translations::default()));
     slot.downcast_ref().unwrap_or_else(|| {
         // Another backend was first in the slot. As many are kept as the user writes programs.
         let mut others = OTHERS.lock();
-        let made = || -> &'static Program { Box::leak(Box::new(Program::new(expr, level()))) };
-        *others.entry(expr.clone()).or_insert_with(made)
+        *others.entry(expr.clone()).or_insert_with(|| Box::leak(Box::default()))
     })
 }
 
@@ -68,11 +79,11 @@ enum Target {
 }
 
 impl Program {
-    /// Translates for a level of SIMD.
-    pub(crate) fn new(expr: &Expr, level: Level) -> Program {
+    /// Translates for a level of SIMD; `wide` outputs stay in their compute types.
+    pub(crate) fn new(expr: &Expr, level: Level, wide: bool) -> Program {
         let (mut nodes, same) = select_steps(expr, level);
-        let homes = place_outputs(expr, level, &same, &mut nodes);
-        allocate(expr, &nodes, &homes)
+        let homes = place_outputs(expr, level, wide, &same, &mut nodes);
+        allocate(expr, &nodes, &homes, wide)
     }
 
     /// Elements per chunk of parallel work: some 10 µs.
@@ -82,7 +93,7 @@ impl Program {
 
     /// Inputs that are read after output `o` is written, as bits.
     pub(crate) fn hazards(&self, o: usize) -> u64 {
-        self.outputs[o].hazards
+        self.outputs[o]
     }
 
     /// The parameters' values as sixteen lanes, and as integers.
@@ -219,6 +230,7 @@ fn binary_cost(op: BinaryOp) -> usize {
 fn place_outputs(
     expr: &Expr,
     level: Level,
+    wide: bool,
     same: &[u32],
     nodes: &mut Vec<Node>,
 ) -> HashMap<u32, usize> {
@@ -226,15 +238,22 @@ fn place_outputs(
     for (o, output) in expr.outputs().iter().enumerate() {
         let value = same[output.value as usize];
         let computed = nodes.iter().any(|node| node.to == Target::Value(value));
-        if computed && output.dtype.compute() == output.dtype && !homes.contains_key(&value) {
+        let exact = output.dtype.compute() == output.dtype || (wide && output.dtype.is_float());
+        if computed && exact && !homes.contains_key(&value) {
             homes.insert(value, o);
             continue;
         }
         // An input that goes out as it came in is copied, narrow or not.
         let instr = expr.instrs()[value as usize];
-        let unchanged = matches!(instr.op, Op::Input(_)) && instr.dtype == output.dtype;
+        let narrow = output.dtype.compute() != output.dtype;
+        let unchanged =
+            matches!(instr.op, Op::Input(_)) && instr.dtype == output.dtype && !(wide && narrow);
         let run = if unchanged {
             convert::copy(output.dtype.size(), level)
+        } else if wide {
+            // A store would have wrapped.
+            convert::wrap(output.dtype, level)
+                .unwrap_or_else(|| convert::store(output.dtype.compute(), level))
         } else {
             convert::store(output.dtype, level)
         };
@@ -256,7 +275,8 @@ fn place_outputs(
 const RAW: u32 = 1 << 31;
 
 /// Gives every value a register.
-fn allocate(expr: &Expr, nodes: &[Node], homes: &HashMap<u32, usize>) -> Program {
+fn allocate(expr: &Expr, nodes: &[Node], homes: &HashMap<u32, usize>, wide: bool) -> Program {
+    let stored = |dtype: DType| if wide { dtype.compute() } else { dtype };
     let instrs = expr.instrs();
     let (inputs, outputs) = (expr.inputs().len(), expr.outputs().len());
     let loaded = |v: u32| nodes.iter().any(|node| node.to == Target::Value(v));
@@ -344,14 +364,12 @@ fn allocate(expr: &Expr, nodes: &[Node], homes: &HashMap<u32, usize>) -> Program
     };
     Program {
         inputs,
-        outputs: (0..outputs)
-            .map(|o| Stored { size: expr.outputs()[o].dtype.size(), hazards: hazards(o) })
-            .collect(),
+        outputs: (0..outputs).map(hazards).collect(),
         constants,
         params: expr.params().to_vec(),
         temporaries,
         slot: BLOCK * instrs.iter().map(|i| i.dtype.compute().size()).max().unwrap_or(1).max(4),
-        hands_through: expr.is_identity(),
+        hands_through: expr.is_identity() && stored(expr.inputs()[0]) == expr.inputs()[0],
         cost,
         steps,
     }

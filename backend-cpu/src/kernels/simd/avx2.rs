@@ -54,7 +54,7 @@ macro_rules! vector {
         $loadu:ident $storeu:ident $set1:ident $set1i:ident $from_i:ident $to_i:ident
         $add:ident $sub:ident $mul:ident $div:ident $fma:ident $max:ident $min:ident $sqrt:ident
         $round:ident $and:ident $or:ident $xor:ident
-        $addi:ident $subi:ident $sll:ident $srl:ident $cmp:ident $blend:ident $movemask:ident,
+        $addi:ident $sll:ident $srl:ident $cmp:ident $blend:ident $movemask:ident,
         $load_mask:expr, $store_mask:expr
     ) => {
         #[allow(clippy::undocumented_unsafe_blocks, reason = "see above the macro")]
@@ -154,11 +154,6 @@ macro_rules! vector {
                 $vec(f(self.0, b.0), f(self.1, b.1))
             }
             #[inline(always)]
-            fn sub_bits(self, b: Self) -> Self {
-                let f = |a, b| unsafe { $from_i($subi($to_i(a), $to_i(b))) };
-                $vec(f(self.0, b.0), f(self.1, b.1))
-            }
-            #[inline(always)]
             fn shl(self, by: u32) -> Self {
                 let f = |a| unsafe { $from_i($sll($to_i(a), $set1i(by as $int))) };
                 $vec(f(self.0), f(self.1))
@@ -213,7 +208,7 @@ vector! {
     _mm256_castps_si256
     _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps
     _mm256_min_ps _mm256_sqrt_ps _mm256_round_ps _mm256_and_ps _mm256_or_ps _mm256_xor_ps
-    _mm256_add_epi32 _mm256_sub_epi32 _mm256_sllv_epi32 _mm256_srlv_epi32 _mm256_cmp_ps
+    _mm256_add_epi32 _mm256_sllv_epi32 _mm256_srlv_epi32 _mm256_cmp_ps
     _mm256_blendv_ps _mm256_movemask_ps,
     |p: *const u8| {
         let wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()));
@@ -232,7 +227,7 @@ vector! {
     _mm256_castpd_si256
     _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd
     _mm256_min_pd _mm256_sqrt_pd _mm256_round_pd _mm256_and_pd _mm256_or_pd _mm256_xor_pd
-    _mm256_add_epi64 _mm256_sub_epi64 _mm256_sllv_epi64 _mm256_srlv_epi64 _mm256_cmp_pd
+    _mm256_add_epi64 _mm256_sllv_epi64 _mm256_srlv_epi64 _mm256_cmp_pd
     _mm256_blendv_pd _mm256_movemask_pd,
     |p: *const u8| {
         let bytes = _mm_cvtsi32_si128(p.cast::<i32>().read_unaligned());

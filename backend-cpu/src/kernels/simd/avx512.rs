@@ -46,7 +46,7 @@ macro_rules! vector {
         $loadu:ident $storeu:ident $set1:ident $set1i:ident $from_i:ident $to_i:ident
         $add:ident $sub:ident $mul:ident $div:ident $fma:ident $max:ident $min:ident $sqrt:ident
         $round:ident $and:ident $or:ident $xor:ident
-        $addi:ident $subi:ident $sll:ident $srl:ident $cmp:ident $blend:ident,
+        $addi:ident $sll:ident $srl:ident $cmp:ident $blend:ident,
         $load_mask:expr, $store_mask:expr
     ) => {
         #[allow(clippy::undocumented_unsafe_blocks, reason = "see above the macro")]
@@ -140,10 +140,6 @@ macro_rules! vector {
                 $vec(unsafe { $from_i($addi($to_i(self.0), $to_i(b.0))) })
             }
             #[inline(always)]
-            fn sub_bits(self, b: Self) -> Self {
-                $vec(unsafe { $from_i($subi($to_i(self.0), $to_i(b.0))) })
-            }
-            #[inline(always)]
             fn shl(self, by: u32) -> Self {
                 $vec(unsafe { $from_i($sll($to_i(self.0), $set1i(by as $int))) })
             }
@@ -193,7 +189,7 @@ vector! {
     _mm512_castps_si512
     _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps
     _mm512_min_ps _mm512_sqrt_ps _mm512_roundscale_ps _mm512_and_ps _mm512_or_ps _mm512_xor_ps
-    _mm512_add_epi32 _mm512_sub_epi32 _mm512_sllv_epi32 _mm512_srlv_epi32 _mm512_cmp_ps_mask
+    _mm512_add_epi32 _mm512_sllv_epi32 _mm512_srlv_epi32 _mm512_cmp_ps_mask
     _mm512_mask_blend_ps,
     |p: *const u8| {
         let bytes = _mm_loadu_si128(p.cast());
@@ -207,7 +203,7 @@ vector! {
     _mm512_castpd_si512
     _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd
     _mm512_min_pd _mm512_sqrt_pd _mm512_roundscale_pd _mm512_and_pd _mm512_or_pd _mm512_xor_pd
-    _mm512_add_epi64 _mm512_sub_epi64 _mm512_sllv_epi64 _mm512_srlv_epi64 _mm512_cmp_pd_mask
+    _mm512_add_epi64 _mm512_sllv_epi64 _mm512_srlv_epi64 _mm512_cmp_pd_mask
     _mm512_mask_blend_pd,
     |p: *const u8| {
         let bytes = _mm_loadl_epi64(p.cast());

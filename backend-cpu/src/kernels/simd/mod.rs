@@ -23,7 +23,7 @@ pub(crate) const GROUP: usize = 16;
 /// A vector of floats. Comparisons are false for NaN, except `ne`.
 pub(crate) trait Float: Copy {
     /// One lane.
-    type Elem: Copy + PartialOrd + 'static;
+    type Elem: Copy + PartialOrd + Default + 'static;
     /// One truth value per lane.
     type Mask: Copy;
     /// Number of lanes.
@@ -62,8 +62,6 @@ pub(crate) trait Float: Copy {
     fn xor(self, b: Self) -> Self;
     /// The sum of the bit patterns, as integers.
     fn add_bits(self, b: Self) -> Self;
-    /// The difference of the bit patterns, as integers.
-    fn sub_bits(self, b: Self) -> Self;
     fn shl(self, by: u32) -> Self;
     /// Fills with zeros.
     fn shr(self, by: u32) -> Self;
@@ -153,7 +151,7 @@ pub(crate) trait Arch: 'static {
 }
 
 /// An element type with vectors.
-pub(crate) trait FloatElem: Copy + PartialOrd + Send + Sync + 'static {
+pub(crate) trait FloatElem: Copy + PartialOrd + Default + Send + Sync + 'static {
     /// Its vector at a level.
     type V<A: Arch>: Float<Elem = Self>;
     fn from_f64(x: f64) -> Self;
@@ -245,7 +243,7 @@ pub(crate) fn dispatch<W: Work>(work: W) -> W::Out {
 #[inline]
 pub(crate) fn dispatch_at<W: Work>(level: Level, work: W) -> W::Out {
     match level {
-        Level::Scalar => work.run::<scalar::Scalar>(),
+        Level::Scalar => work.run::<Scalar>(),
         // SAFETY: `levels` found the features.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2::run(work) },

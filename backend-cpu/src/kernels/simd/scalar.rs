@@ -138,10 +138,6 @@ macro_rules! array {
                 self.zip(b, |a, b| $elem::from_bits(a.to_bits().wrapping_add(b.to_bits())))
             }
             #[inline(always)]
-            fn sub_bits(self, b: Self) -> Self {
-                self.zip(b, |a, b| $elem::from_bits(a.to_bits().wrapping_sub(b.to_bits())))
-            }
-            #[inline(always)]
             fn shl(self, by: u32) -> Self {
                 self.each(|a| $elem::from_bits(a.to_bits() << by))
             }
