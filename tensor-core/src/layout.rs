@@ -275,7 +275,9 @@ impl Layout {
         if len > 0 {
             offset = (self.offset() as isize + start as isize * self.strides()[dim]) as usize;
         }
-        strides[dim] *= step;
+        if len > 1 {
+            strides[dim] *= step;
+        }
         Some(Layout::new(shape, strides, offset))
     }
 
@@ -324,11 +326,11 @@ fn row_major(shape: &[usize]) -> Strides {
 }
 
 fn is_row_major(shape: &[usize], strides: &[isize]) -> bool {
+    if shape.contains(&0) {
+        return true;
+    }
     let mut expected = 1isize;
     for (&size, &stride) in shape.iter().zip(strides).rev() {
-        if size == 0 {
-            return true;
-        }
         if size != 1 {
             if stride != expected {
                 return false;

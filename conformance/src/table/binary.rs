@@ -64,6 +64,7 @@ fn floor_mod(a: f64, b: f64) -> f64 {
 /// ⌊a / b⌋ as Python has it: an infinite dividend has no remainder, so it has no whole quotient.
 fn floor_quotient(a: f64, b: f64) -> f64 {
     match (a.is_infinite(), b.is_infinite()) {
+        _ if a.is_nan() || b.is_nan() => f64::NAN,
         (true, _) if b != 0.0 => f64::NAN,
         (_, true) if a != 0.0 && (a < 0.0) != (b < 0.0) => -1.0,
         _ => (a / b).floor(),

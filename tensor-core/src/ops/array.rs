@@ -95,13 +95,14 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn new<'a>(data: impl ArrayData, options: impl Into<Options<'a, B>>) -> Self {
         let options = options.into();
-        let shape = data.sizes().unwrap_or_else(|parts| {
-            raise(Error::Shape {
+        let shape = match data.sizes() {
+            Ok(shape) => shape,
+            Err(parts) => raise(Error::Shape {
                 op: "new",
                 shapes: parts.into(),
                 why: "parts of one depth must have one shape".into(),
-            })
-        });
+            }),
+        };
         let mut elements = Vec::with_capacity(shape.numel());
         data.append(&mut elements);
         let made = Self::from_slice(&elements, shape, options.device);

@@ -168,15 +168,16 @@ fn shape<B: Backend>(name: &'static str, inputs: &[&Tensor<B>]) -> Shape {
     for other in &inputs[1..] {
         inputs[0].same_device(name, other);
         if *other.shape() != shape {
-            shape = shape.broadcast(other.shape()).unwrap_or_else(|| {
-                raise(Error::Shape {
+            shape = match shape.broadcast(other.shape()) {
+                Some(shape) => shape,
+                None => raise(Error::Shape {
                     op: name,
                     shapes: inputs.iter().map(|x| x.shape().clone()).collect(),
                     why:
                         "these do not broadcast: sizes, aligned at the last dim, must be equal or 1"
                             .into(),
-                })
-            });
+                }),
+            };
         }
     }
     shape

@@ -351,13 +351,14 @@ fn combined<B: Backend>(
 ) -> (Tensor<B>, Shape) {
     let mut shape = Shape::scalar();
     for index in tensors.clone() {
-        shape = shape.broadcast(index.shape()).unwrap_or_else(|| {
-            raise(Error::Shape {
+        shape = match shape.broadcast(index.shape()) {
+            Some(shape) => shape,
+            None => raise(Error::Shape {
                 op: "index",
                 shapes: tensors.clone().map(|t| t.shape().clone()).collect(),
                 why: "index tensors must broadcast together".into(),
-            })
-        });
+            }),
+        };
     }
     let mut flat: Option<Tensor<B>> = None;
     for (index, &size) in tensors.zip(sizes.iter()) {

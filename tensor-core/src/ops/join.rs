@@ -176,16 +176,16 @@ impl<B: Backend> Tensor<B> {
                 why: format!("one shift per dim is wanted, not {shifts:?} for {dims:?}"),
             });
         }
-        shifts.iter().zip(dims).fold(self.clone(), |x, (&shift, &dim)| {
-            let at = x.dim("roll", dim);
+        let mut x = self.clone();
+        for (&shift, at) in shifts.iter().zip(self.positions_of("roll", dims)) {
             let size = x.dims()[at];
-            if size == 0 {
-                return x;
+            if size > 0 {
+                let cut = (size - shift.rem_euclid(size as isize) as usize) % size;
+                let parts = x.split_sizes(&[cut, size - cut], at as isize);
+                x = B::cat(&[&parts[1], &parts[0]], at);
             }
-            let cut = size - shift.rem_euclid(size as isize) as usize;
-            let parts = x.split_sizes(&[cut % size, size - cut % size], dim);
-            B::cat(&[&parts[1], &parts[0]], at)
-        })
+        }
+        x
     }
 }
 
@@ -195,6 +195,8 @@ fn common<B: Backend>(op: &'static str, tensors: &[&Tensor<B>]) -> DType {
     let Some(first) = tensors.first() else {
         raise(Error::Argument { op, why: "at least one tensor is wanted".into() })
     };
-    tensors.iter().for_each(|x| first.same_device(op, x));
+    for x in tensors {
+        first.same_device(op, x);
+    }
     tensors.iter().fold(first.dtype(), |dtype, x| dtype.promote(x.dtype()))
 }

@@ -82,8 +82,8 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn tensordot(&self, other: &Self, dims: [&[isize]; 2]) -> Self {
         let op = "tensordot";
-        let ours: Vec<usize> = dims[0].iter().map(|&d| self.dim(op, d)).collect();
-        let theirs: Vec<usize> = dims[1].iter().map(|&d| other.dim(op, d)).collect();
+        let ours: Vec<usize> = self.positions_of(op, dims[0]);
+        let theirs: Vec<usize> = other.positions_of(op, dims[1]);
         let distinct =
             |dims: &[usize]| dims.iter().all(|d| dims.iter().filter(|e| *e == d).count() == 1);
         let sizes = |x: &Self, dims: &[usize]| dims.iter().map(|&d| x.dims()[d]).collect::<Shape>();

@@ -253,12 +253,23 @@ impl<B: Backend> Tensor<B> {
 
     #[track_caller]
     pub(crate) fn sorted_dims(&self, op: &'static str, dims: &[isize]) -> Vec<usize> {
-        let mut sorted: Vec<usize> = dims.iter().map(|&d| self.dim(op, d)).collect();
+        let mut sorted = self.positions_of(op, dims);
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             raise(Error::Argument { op, why: format!("a dim appears twice in {dims:?}") });
         }
         sorted
+    }
+
+    /// The positions of dimensions that may count from the end. A loop: a closure would hide the
+    /// caller's line from messages.
+    #[track_caller]
+    pub(crate) fn positions_of(&self, op: &'static str, dims: &[isize]) -> Vec<usize> {
+        let mut positions = Vec::with_capacity(dims.len());
+        for &dim in dims {
+            positions.push(self.dim(op, dim));
+        }
+        positions
     }
 
     /// Every dimension.

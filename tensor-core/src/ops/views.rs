@@ -40,13 +40,14 @@ impl<B: Backend> Tensor<B> {
 
     #[track_caller]
     fn sizes(&self, op: &'static str, sizes: &[isize]) -> Shape {
-        inferred(self.numel(), sizes).unwrap_or_else(|| {
-            raise(Error::Shape {
+        match inferred(self.numel(), sizes) {
+            Some(shape) => shape,
+            None => raise(Error::Shape {
                 op,
                 shapes: vec![self.shape().clone()],
                 why: format!("{} elements cannot have sizes {sizes:?}", self.numel()),
-            })
-        })
+            }),
+        }
     }
 
     /// Dimensions in another order: `out.shape[i] = self.shape[dims[i]]`.
@@ -55,7 +56,7 @@ impl<B: Backend> Tensor<B> {
     /// If `dims` is not a permutation of the dimensions.
     #[track_caller]
     pub fn permute(&self, dims: impl AsRef<[isize]>) -> Self {
-        let perm = dims.as_ref().iter().map(|&d| self.dim("permute", d)).collect();
+        let perm = self.positions_of("permute", dims.as_ref()).into();
         self.view_as_op(&ViewOp::Permute(perm))
     }
 
@@ -173,13 +174,14 @@ impl<B: Backend> Tensor<B> {
     pub fn unflatten(&self, dim: isize, sizes: impl AsRef<[isize]>) -> Self {
         let (at, sizes) = (self.dim("unflatten", dim), sizes.as_ref());
         let size = self.dims()[at];
-        let inner = inferred(size, sizes).unwrap_or_else(|| {
-            raise(Error::Shape {
+        let inner = match inferred(size, sizes) {
+            Some(inner) => inner,
+            None => raise(Error::Shape {
                 op: "unflatten",
                 shapes: vec![self.shape().clone()],
                 why: format!("dim {at} of size {size} cannot have sizes {sizes:?}"),
-            })
-        });
+            }),
+        };
         self.reshape_to(&[&self.dims()[..at], &inner[..], &self.dims()[at + 1..]].concat().into())
     }
 

@@ -323,14 +323,15 @@ pub(crate) fn only<B: Backend>(outputs: crate::Outputs<B>) -> Tensor<B> {
 /// The shape that two tensors broadcast to.
 #[track_caller]
 pub(crate) fn broadcast<B: Backend>(op: &'static str, a: &Tensor<B>, b: &Tensor<B>) -> Shape {
-    a.shape().broadcast(b.shape()).unwrap_or_else(|| {
-        raise(Error::Shape {
+    match a.shape().broadcast(b.shape()) {
+        Some(shape) => shape,
+        None => raise(Error::Shape {
             op,
             shapes: vec![a.shape().clone(), b.shape().clone()],
             why: "these do not broadcast: sizes, aligned at the last dim, must be equal or 1"
                 .into(),
-        })
-    })
+        }),
+    }
 }
 
 fn reusable<B: Backend>(x: &Tensor<B>) -> bool {
