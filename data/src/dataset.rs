@@ -51,10 +51,18 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     /// If an item cannot be read.
+    ///
+    /// # Panics
+    /// If there are no indices and only items could tell the shape of a batch.
+    #[track_caller]
     fn batch(&self, indices: &[usize], epoch: u64) -> Result<<Self::Item as Collate>::Batch>
     where
         Self::Item: Collate,
     {
+        if indices.is_empty() {
+            let why = "no items make no batch: their shape is unknown".into();
+            raise(Error::Argument { op: "Dataset::batch", why });
+        }
         let items = indices.iter().map(|&i| self.get_in_epoch(i, epoch));
         Ok(Collate::collate(items.collect::<Result<Vec<_>>>()?))
     }

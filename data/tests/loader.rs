@@ -282,6 +282,8 @@ fn items_that_do_not_fit_together_are_refused() {
         error.to_string().contains("collate") && error.to_string().contains("[2, 1]"),
         "{error}"
     );
+    let none = catch(|| numbers(0).map(|_| Tensor::zeros([2], &device())).all()).unwrap_err();
+    assert!(none.to_string().contains("no items make no batch"), "{none}");
     assert!(catch(|| lists(numbers(4)).batch_size(0)).is_err());
     assert!(catch(|| lists(numbers(4)).prefetch(0)).is_err());
 }
