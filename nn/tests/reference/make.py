@@ -1,6 +1,7 @@
-"""Makes layers.json.gz and init.json.gz: what PyTorch's layers, losses and initialisers give, in float64.
+"""Makes layers.json.gz and init.json.gz: what PyTorch's layers, losses and initialisers give, in float64;
+and linear.safetensors, a file of PyTorch's.
 
-    pip install torch numpy
+    pip install torch numpy safetensors
     python nn/tests/reference/make.py
 
 The tests read only the tables. Inputs, parameters and the gradients that flow back are exact fractions,
@@ -14,6 +15,7 @@ import pathlib
 import warnings
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 HERE = pathlib.Path(__file__).parent
@@ -228,3 +230,5 @@ def write(name, rows):
 warnings.simplefilter("ignore")
 write("layers.json.gz", [case(*row) for row in LAYERS + LOSSES])
 write("init.json.gz", {"layers": list(map(start, STARTS)), "functions": list(map(initialised, INITS))})
+linear = {"weight": torch.arange(6.0).reshape(3, 2) / 2, "bias": torch.tensor([-1.0, 0.0, 1.0])}
+save_file(linear, HERE / "linear.safetensors", metadata={"format": "pt"})
