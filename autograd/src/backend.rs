@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use kiln_tensor_core::backend::map_outputs;
 use kiln_tensor_core::{
     Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
     ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
@@ -97,10 +98,10 @@ impl<B: Backend> Backend for Autograd<B> {
     ) -> Outputs<Self> {
         let outputs = B::map(kernel, &inners(inputs), shape, device);
         if !recording(inputs) || !outputs.iter().any(|x| x.dtype().is_float()) {
-            return outputs.into_iter().map(constant).collect();
+            return map_outputs(outputs, |_, x| constant(x));
         }
         let reads = kernel.expr.grad(wanted(inputs)).inputs;
-        let rule = Map(Pointwise::new(kernel, inputs, shape, |i| reads >> i & 1 == 1));
+        let rule = Map(Pointwise::new(kernel, inputs, outputs[0].layout().clone(), reads));
         results(&node(rule, inputs, outputs.len(), keep_some(inputs, reads)), outputs)
     }
 
@@ -114,8 +115,8 @@ impl<B: Backend> Backend for Autograd<B> {
         let is_output =
             |x: &Recorded<B>| outputs.iter().any(|o| B::shares_storage(inner(o), inner(x)));
         let reads = kernel.expr.grad(wanted(inputs)).inputs;
-        let shape = outputs[0].shape();
-        let rule = Map(Pointwise::new(kernel, inputs, shape, |i| reads >> i & 1 == 1));
+        let shape = outputs[0].layout().clone();
+        let rule = Map(Pointwise::new(kernel, inputs, shape, reads));
         let kept = inputs.iter().enumerate().filter(|(i, _)| reads >> i & 1 == 1);
         let saved = kept
             .map(|(_, x)| if is_output(x) { Saved::overwritten(x) } else { Saved::input(x) })
@@ -155,7 +156,7 @@ impl<B: Backend> Backend for Autograd<B> {
             ReduceOp::Sum => kernel.expr.grad(wanted(inputs)).inputs,
             _ => (1 << inputs.len()) - 1,
         };
-        let pointwise = Pointwise::new(kernel, inputs, shape, |i| reads >> i & 1 == 1);
+        let pointwise = Pointwise::new(kernel, inputs, Layout::contiguous(shape), reads);
         let saved = |output: &Tensor<B>| {
             let mut saved = keep_some(inputs, reads);
             if op != ReduceOp::Sum {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kiln_tensor_core::backend::map_outputs;
 use kiln_tensor_core::{Backend, Error, Outputs, Tensor, raise};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -65,11 +66,11 @@ enum Kept<B: Backend> {
     /// An input, with its place in the graph.
     Input(Arc<Meta<B>>),
     /// Output `i` of the node that saves it; to keep its place in the graph would be a cycle.
-    Output(Tensor<B>, usize),
+    Output(Box<Tensor<B>>, usize),
     /// Something that no gradient flows to.
-    Plain(Tensor<B>),
+    Plain(Box<Tensor<B>>),
     /// The value of an input before it was overwritten, and where its gradient goes.
-    Overwritten(Tensor<B>, Option<Edge<B>>),
+    Overwritten(Box<Tensor<B>>, Option<Edge<B>>),
 }
 
 impl<B: Backend> Clone for Saved<B> {
@@ -105,17 +106,17 @@ impl<B: Backend> Saved<B> {
 
     /// Keeps the value that an input has before it is overwritten.
     pub(crate) fn overwritten(x: &Tensor<Autograd<B>>) -> Self {
-        Saved::new(Kept::Overwritten(inner(x).copy(), meta(x).edge()))
+        Saved::new(Kept::Overwritten(Box::new(inner(x).copy()), meta(x).edge()))
     }
 
     /// Keeps output `i`.
     pub(crate) fn output(output: &Tensor<B>, i: usize) -> Self {
-        Saved::new(Kept::Output(output.clone(), i))
+        Saved::new(Kept::Output(Box::new(output.clone()), i))
     }
 
     /// Keeps a tensor that no gradient flows to.
     pub(crate) fn plain(inner: &Tensor<B>) -> Self {
-        Saved::new(Kept::Plain(inner.clone()))
+        Saved::new(Kept::Plain(Box::new(inner.clone())))
     }
 
     /// The tensor of the plain backend.
@@ -123,7 +124,7 @@ impl<B: Backend> Saved<B> {
         self.check(node);
         match self.kept {
             Kept::Input(meta) => meta.inner.clone(),
-            Kept::Output(inner, _) | Kept::Plain(inner) | Kept::Overwritten(inner, _) => inner,
+            Kept::Output(inner, _) | Kept::Plain(inner) | Kept::Overwritten(inner, _) => *inner,
         }
     }
 
@@ -132,12 +133,12 @@ impl<B: Backend> Saved<B> {
         self.check(node);
         let (inner, maker, output) = match self.kept {
             Kept::Input(meta) => return handle(meta),
-            Kept::Plain(inner) | Kept::Overwritten(inner, None) => return constant(inner),
+            Kept::Plain(inner) | Kept::Overwritten(inner, None) => return constant(*inner),
             Kept::Overwritten(_, Some(Edge::Leaf(_))) => unreachable!("leaves are not overwritten"),
             Kept::Overwritten(inner, Some(Edge::Node(maker, i))) => (inner, maker, i),
             Kept::Output(inner, i) => (inner, node.clone(), i),
         };
-        handle(Arc::new(Meta::made_by(inner, maker, output, None)))
+        handle(Arc::new(Meta::made_by(*inner, maker, output, None)))
     }
 
     fn check(&self, node: &Node<B>) {
@@ -218,14 +219,13 @@ pub(crate) fn results<B: Backend>(
     node: &Arc<Node<B>>,
     outputs: Outputs<B>,
 ) -> Outputs<Autograd<B>> {
-    let wrap = |(i, inner): (usize, Tensor<B>)| {
+    map_outputs(outputs, |i, inner| {
         if inner.dtype().is_float() {
             handle(Arc::new(Meta::made_by(inner, node.clone(), i, None)))
         } else {
             constant(inner)
         }
-    };
-    outputs.into_iter().enumerate().map(wrap).collect()
+    })
 }
 
 /// Records an operation of one result, or just wraps the result where nothing is to be recorded.

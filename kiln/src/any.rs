@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use kiln_backend_cpu::Cpu;
+use kiln_tensor_core::backend::map_outputs;
 use kiln_tensor_core::{
     Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
     ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
 };
+use smallvec::SmallVec;
 
 use crate::Device;
 
@@ -68,7 +70,7 @@ fn inner<K: Variant>(x: &Tensor<Any>) -> &Tensor<K> {
     })
 }
 
-fn inners<'a, K: Variant>(xs: &[&'a Tensor<Any>]) -> Vec<&'a Tensor<K>> {
+fn inners<'a, K: Variant>(xs: &[&'a Tensor<Any>]) -> SmallVec<[&'a Tensor<K>; 4]> {
     xs.iter().map(|x| inner::<K>(x)).collect()
 }
 
@@ -133,7 +135,7 @@ impl Backend for Any {
         device: &Device,
     ) -> Outputs<Any> {
         on!(device, K, on => {
-            K::map(kernel, &inners(inputs), shape, on).into_iter().map(wrap::<K>).collect()
+            map_outputs(K::map(kernel, &inners(inputs), shape, on), |_, x| wrap::<K>(x))
         })
     }
 
@@ -150,7 +152,7 @@ impl Backend for Any {
         }
         on!(outputs[0].device(), K, _ => {
             let groups: Vec<_> =
-                groups.iter().map(|(i, o)| (inners::<K>(i), inners::<K>(o))).collect();
+                groups.iter().map(|(i, o)| (inners::<K>(i).into_vec(), inners::<K>(o).into_vec())).collect();
             K::map_each_into(kernel, &groups);
         });
     }

@@ -23,6 +23,19 @@ use crate::{
 /// The tensors that a primitive with several results gives.
 pub type Outputs<B> = SmallVec<[Tensor<B>; 1]>;
 
+/// Turns the results of one backend into another's, for backends that wrap; quick for a single one.
+pub fn map_outputs<B: Backend, C: Backend>(
+    mut outputs: Outputs<B>,
+    mut f: impl FnMut(usize, Tensor<B>) -> Tensor<C>,
+) -> Outputs<C> {
+    if outputs.len() == 1
+        && let Some(only) = outputs.pop()
+    {
+        return SmallVec::from_buf([f(0, only)]);
+    }
+    outputs.into_iter().enumerate().map(|(i, x)| f(i, x)).collect()
+}
+
 /// Where a backend's tensors live.
 pub trait Device:
     Clone + PartialEq + Eq + Hash + Debug + Display + Default + Send + Sync + 'static

@@ -1,36 +1,47 @@
 //! `map`: the program's own derivative, again one `map`; sums where an input was broadcast.
 
 use kiln_tensor_core::expr::Op;
-use kiln_tensor_core::{Backend, Expr, Kernel, ReduceOp, Scalar, Shape, Tensor, ViewOp};
+use kiln_tensor_core::{Backend, Expr, Kernel, Layout, ReduceOp, Scalar, Shape, Tensor, ViewOp};
 use smallvec::SmallVec;
 
 use super::{Context, Gradients, Rule, backward_name, zeros};
 
-/// A program on inputs that broadcast to `shape`, and where its operands are among the saved tensors.
+/// A program on inputs that broadcast to a shape, and which of them are among the saved tensors.
 pub(crate) struct Pointwise {
     pub(crate) expr: Expr,
     pub(crate) params: SmallVec<[Scalar; 2]>,
-    pub(crate) shape: Shape,
-    pub(crate) inputs: SmallVec<[Shape; 3]>,
-    /// For each input its position among the saved tensors, if it is there.
-    pub(crate) slots: SmallVec<[Option<usize>; 3]>,
+    shape: Layout,
+    inputs: SmallVec<[Layout; 3]>,
+    kept: u64,
 }
 
 impl Pointwise {
+    /// `shape` is a layout of the shape that the inputs broadcast to; the inputs whose bits are set in `kept` are
+    /// saved, in order.
     pub(crate) fn new<B: Backend>(
         kernel: Kernel<'_>,
         inputs: &[&Tensor<B>],
-        shape: &Shape,
-        keep: impl Fn(usize) -> bool,
+        shape: Layout,
+        kept: u64,
     ) -> Self {
-        let mut next = 0..;
         Pointwise {
             expr: kernel.expr.clone(),
-            params: kernel.params.into(),
-            shape: shape.clone(),
-            inputs: inputs.iter().map(|x| x.shape().clone()).collect(),
-            slots: (0..inputs.len()).map(|i| if keep(i) { next.next() } else { None }).collect(),
+            params: SmallVec::from_slice(kernel.params),
+            shape,
+            inputs: inputs.iter().map(|x| x.layout().clone()).collect(),
+            kept,
         }
+    }
+
+    /// The shape that the inputs broadcast to.
+    pub(crate) fn shape(&self) -> &Shape {
+        self.shape.shape()
+    }
+
+    /// Where input `i` is among the saved tensors.
+    fn slot(&self, i: usize) -> usize {
+        debug_assert!(self.kept >> i & 1 == 1, "what the gradient reads was saved");
+        (self.kept & ((1 << i) - 1)).count_ones() as usize
     }
 
     /// The gradients in the inputs `needs`, given those of the outputs, which broadcast to `shape`.
@@ -44,11 +55,11 @@ impl Pointwise {
         let like = grads.iter().flatten().next().expect("some output has a gradient");
         let operand = |i: usize| -> Tensor<T> {
             if i < count {
-                saved[self.slots[i].expect("what the gradient reads was saved")].clone()
+                saved[self.slot(i)].clone()
             } else {
                 grads[i - count].clone().unwrap_or_else(|| {
                     let dtype = self.expr.outputs()[i - count].dtype;
-                    Tensor::zeros(&self.shape, (like.device(), dtype))
+                    Tensor::zeros(self.shape(), (like.device(), dtype))
                 })
             }
         };
@@ -58,32 +69,32 @@ impl Pointwise {
             let gradient = self.expr.grad(1 << i);
             if let Some(through) = passed_through(&gradient.expr) {
                 let grad = operand(gradient.reads[through]);
-                results[i] = Some(fit(&grad, &self.shape, &self.inputs[i]));
-            } else if self.inputs[i] == self.shape {
+                results[i] = Some(fit(&grad, self.shape(), self.inputs[i].shape()));
+            } else if self.inputs[i].shape() == self.shape() {
                 together |= 1 << i;
             } else {
                 let operands: Vec<Tensor<T>> = gradient.reads.iter().map(|&i| operand(i)).collect();
                 let operands: Vec<&Tensor<T>> = operands.iter().collect();
-                let dims = broadcast_dims(&self.shape, &self.inputs[i]);
+                let dims = broadcast_dims(self.shape(), self.inputs[i].shape());
                 let sum = if operands.is_empty() {
-                    zeros(like, &self.inputs[i]).to_dtype(gradient.expr.outputs()[0].dtype)
+                    zeros(like, self.inputs[i].shape()).to_dtype(gradient.expr.outputs()[0].dtype)
                 } else {
                     T::reduce(
                         ReduceOp::Sum,
                         self.kernel(&gradient.expr),
                         &operands,
-                        &self.shape,
+                        self.shape(),
                         &dims,
                     )
                 };
-                results[i] = Some(sum.reshape_to(&self.inputs[i]));
+                results[i] = Some(sum.reshape_to(self.inputs[i].shape()));
             }
         }
         if together != 0 {
             let gradient = self.expr.grad(together);
             let operands: Vec<Tensor<T>> = gradient.reads.iter().map(|&i| operand(i)).collect();
             let operands: Vec<&Tensor<T>> = operands.iter().collect();
-            let made = T::map(self.kernel(&gradient.expr), &operands, &self.shape, like.device());
+            let made = T::map(self.kernel(&gradient.expr), &operands, self.shape(), like.device());
             let targets = (0..count).filter(|&i| together >> i & 1 == 1);
             targets.zip(made).for_each(|(i, grad)| results[i] = Some(grad));
         }

@@ -31,7 +31,7 @@ impl Rule for Reduce {
         let (inputs, result) = cx.saved.split_at(cx.saved.len() - 1);
         let operands: Vec<&Tensor<T>> = inputs.iter().collect();
         let kernel = Kernel::with(&self.pointwise.expr, &self.pointwise.params);
-        let shape = &self.pointwise.shape;
+        let shape = self.pointwise.shape();
         let values = T::map(kernel, &operands, shape, grad.device()).remove(0);
         let grad = match self.op {
             ReduceOp::Max | ReduceOp::Min => extremum_grad(grad, &values, &result[0], &self.dims),
