@@ -162,15 +162,6 @@ pub fn linear<B: Backend>(
     }
 }
 
-/// Mean and biased variance along `dims`, which stay with size 1.
-fn moments<B: Backend>(x: &Tensor<B>, dims: &[usize]) -> (Tensor<B>, Tensor<B>) {
-    static SPREAD: Fused<2, Fn2> = Fused::new("spread", |[x, mean]| (x - mean).square());
-    let count = dims.iter().map(|&d| x.dims()[d]).product::<usize>() as f64;
-    let mean = reduce(ReduceOp::Sum, x, dims) / count;
-    let var = SPREAD.reduce(ReduceOp::Sum, [x, &mean], dims) / count;
-    (mean, var)
-}
-
 static NORMALIZE: Fused<3, Fn3> = Fused::new("normalize", |[x, mean, rstd]| (x - mean) * rstd);
 
 fn affine<B: Backend>(
@@ -197,7 +188,7 @@ pub fn layer_norm<B: Backend>(
     eps: f64,
 ) -> [Tensor<B>; 3] {
     let over: Vec<usize> = (x.rank() - dims..x.rank()).collect();
-    let (mean, var) = moments(x, &over);
+    let (mean, var) = x.moments(&over, 0.0);
     let rstd = (var + eps).rsqrt();
     [affine(NORMALIZE.call([x, &mean, &rstd]), weight, bias), mean, rstd]
 }
@@ -256,7 +247,7 @@ pub fn batch_norm<B: Backend>(
     eps: f64,
 ) -> [Tensor<B>; 3] {
     let over = but_channels(x);
-    let (mean, var) = moments(x, &over);
+    let (mean, var) = x.moments(&over, 0.0);
     let rstd = (&var + eps).rsqrt();
     let weight = weight.map(|w| per_channel(w, x));
     let bias = bias.map(|b| per_channel(b, x));

@@ -9,7 +9,8 @@ impl<B: Backend> Tensor<B> {
         self.reduced(ReduceOp::Sum, &self.every_dim(), false)
     }
 
-    /// The sums along `dims`.
+    /// The sums along `dims`. As in all reductions, no dims mean that nothing is combined; the form
+    /// without dims combines everything.
     ///
     /// # Panics
     /// If a dimension is out of range or named twice.
@@ -303,11 +304,19 @@ impl<B: Backend> Tensor<B> {
     }
 
     fn variance(&self, dims: &[usize], correction: f64, keepdim: bool) -> Self {
-        let wide = self.dtype().compute();
-        let mean = self.to_dtype(wide).averaged(dims, true);
-        let spread = SPREAD.reduce(ReduceOp::Sum, [self, &mean], dims);
-        let var = (spread / (self.count(dims) - correction).max(0.0)).to_dtype(self.dtype());
+        let (_, var) = self.moments(dims, correction);
         if keepdim { var } else { var.without(dims) }
+    }
+
+    /// Mean and variance along `dims`, which stay with size 1, in two passes. Both are taken in the type
+    /// that the elements are computed in, where sums of narrow floats fit.
+    pub(crate) fn moments(&self, dims: &[usize], correction: f64) -> (Self, Self) {
+        let wide = self.dtype().compute();
+        let kernel = Kernel::new(cast_program(self.dtype(), wide));
+        let mean = B::reduce(ReduceOp::Sum, kernel, &[self], self.shape(), dims) / self.count(dims);
+        let spread = SPREAD.reduce(ReduceOp::Sum, [self, &mean], dims);
+        let var = spread / (self.count(dims) - correction).max(0.0);
+        (mean.to_dtype(self.dtype()), var.to_dtype(self.dtype()))
     }
 
     #[track_caller]
