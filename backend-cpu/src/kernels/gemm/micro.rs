@@ -62,9 +62,17 @@ impl<T> Kernels<T> {
     }
 }
 
+/// What else a float needs: a routine of BLAS, where that is used.
+#[cfg(not(feature = "blas"))]
+pub(crate) trait Routine {}
+#[cfg(not(feature = "blas"))]
+impl<T> Routine for T {}
+#[cfg(feature = "blas")]
+pub(crate) use super::blas::Blas as Routine;
+
 /// A float that products are computed in.
 pub(crate) trait Float:
-    Plain + kiln_tensor_core::Element + Default + Add<Output = Self> + Mul<Output = Self>
+    Plain + kiln_tensor_core::Element + Default + Add<Output = Self> + Mul<Output = Self> + Routine
 {
     /// The kernels of this machine.
     fn kernels() -> &'static Kernels<Self>;

@@ -2,6 +2,8 @@
 //! and each sum is taken in blocks of `K_BLOCK` terms whatever the path, so that neither the number
 //! of threads nor the way of cutting changes a bit.
 
+#[cfg(feature = "blas")]
+mod blas;
 mod lanes;
 mod micro;
 pub(crate) mod pack;
@@ -80,6 +82,11 @@ impl<T: Float> Product<T> {
             // SAFETY: the caller's.
             && unsafe { self.matrix_vector().run() }
         {
+            return;
+        }
+        #[cfg(feature = "blas")]
+        // SAFETY: the caller's.
+        if unsafe { self.run_blas() } {
             return;
         }
         for j in (0..self.n).step_by(PART) {
