@@ -75,8 +75,9 @@ fn smallest(dtype: DType) -> f64 {
 /// # Errors
 /// The first element that differs, by how much, and how many do.
 pub fn agree(got: &Host, want: &Host, tolerance: &Tolerance) -> Result<(), String> {
-    if got.shape != want.shape {
-        return Err(format!("shape {} where {} is right", got.shape, want.shape));
+    if got.shape != want.shape || got.values.len() != want.values.len() {
+        let count = want.values.len();
+        return Err(format!("shape {} where {} of {count} is right", got.shape, want.shape));
     }
     let dtype = got.dtype;
     let excess = |i: usize| {

@@ -18,9 +18,12 @@ use crate::agree::Tolerance;
 use crate::strategies::{Gen, Sample};
 
 pub mod binary;
+pub mod functional;
 pub mod fused;
+mod plain;
 pub mod pointwise;
 pub mod primitives;
+pub mod shaping;
 pub mod windows;
 
 /// What a result is compared with.
@@ -28,6 +31,10 @@ pub mod windows;
 pub enum Oracle {
     /// The formula of one element, from the operands' elements.
     Each(fn(&[f64]) -> f64),
+    /// The values of each result, worked out plainly; shapes and dtypes are the reference's.
+    Values(fn(&Sample) -> Vec<Vec<f64>>),
+    /// The same op on the reference backend in the same dtype: random bits depend on it.
+    Native,
     /// The same op on the reference backend: in `f64` for floats, in the dtype itself for integers.
     Reference,
 }
@@ -149,7 +156,15 @@ pub(crate) use make_rows;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Spec> {
-    [pointwise::ROWS, binary::ROWS, primitives::ROWS, windows::ROWS, fused::ROWS]
-        .into_iter()
-        .flatten()
+    [
+        pointwise::ROWS,
+        binary::ROWS,
+        primitives::ROWS,
+        windows::ROWS,
+        fused::ROWS,
+        functional::ROWS,
+        shaping::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
