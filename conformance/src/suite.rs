@@ -321,6 +321,11 @@ macro_rules! suite {
             $crate::shaping!($backend, $device, $skips);
         }
 
+        mod reductions {
+            use super::*;
+            $crate::reductions!($backend, $device, $skips);
+        }
+
         #[test]
         fn number_of_cases() {
             assert_eq!(

@@ -23,6 +23,7 @@ pub mod fused;
 mod plain;
 pub mod pointwise;
 pub mod primitives;
+pub mod reductions;
 pub mod shaping;
 pub mod windows;
 
@@ -164,6 +165,7 @@ pub fn rows() -> impl Iterator<Item = &'static Spec> {
         fused::ROWS,
         functional::ROWS,
         shaping::ROWS,
+        reductions::ROWS,
     ]
     .into_iter()
     .flatten()

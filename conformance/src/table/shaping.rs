@@ -342,7 +342,7 @@ make_rows! { ($) shaping "shaping";
             let (x, index) = (x[0].detach(), &x[1]);
             vec![
                 x.copy().set((.., 1), 7),
-                x.copy().set((0, Ellipsis), &x.i(1)),
+                x.copy().set((0, Ellipsis), x.i(1)),
                 x.copy().set(x.ne(0), 7),
                 x.copy().accumulate(index, 1),
             ]
