@@ -4,14 +4,18 @@ use kiln_tensor_core::DType;
 
 use super::{Kink, Oracle, make_rows};
 use crate::agree::Tolerance;
-use crate::layouts::NUMBERS;
-use crate::strategies::{Fill, Gen, NORMAL, Purpose, Sample};
+use crate::layouts::{FLOATS, INTS, NUMBERS};
+use crate::strategies::{Fill, Gen, NORMAL, POSITIVE, Purpose, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
 const ROUNDED: Tolerance =
     Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
 const LIBRARY: Tolerance =
     Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
+const SUMS: Tolerance = Tolerance::new(4.0, 2.0, "a sum that cancels below 0");
+/// The same without infinities.
+const PLAIN_DIVIDEND: Fill = Fill { special: false, ..DIVIDEND };
+const PLAIN_DIVISOR: Fill = Fill { special: false, ..DIVISOR };
 const ALL: &[DType] = &DType::ALL;
 
 const ANY: Fill = NORMAL.special();
@@ -30,7 +34,9 @@ const DIVISOR: Fill = Fill::within(0.99, 1.01).special().divisor();
 /// Two operands that broadcast together. Results are compared in mixed dtypes too.
 fn pair(g: &mut Gen, dtypes: &[DType], left: Fill, right: Fill) -> Sample {
     let (_, shapes) = g.broadcast(2, 0..=4);
-    let mixed = g.purpose == Purpose::Forward && g.below(3) == 0;
+    // A 0-d integer takes the other's dtype and wraps, which the formulas do not know.
+    let whole = !g.dtype.is_float() && shapes.iter().any(|shape| shape.rank() == 0);
+    let mixed = g.purpose == Purpose::Forward && g.below(3) == 0 && !whole;
     let other = if mixed { g.pick(dtypes) } else { g.dtype };
     Sample::new([g.values(&shapes[0], left), g.values_as(other, &shapes[1], right)])
 }
@@ -83,7 +89,7 @@ binary! { ($)
     pow NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [(0.0, 2.0) => (0.0, 0.0), (0.0, 0.0) => (0.0, 0.0), (1.0, 0.0) => (0.0, 0.0)] 2;
     remainder NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
     fmod NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
-    floor_divide NUMBERS DIVIDEND DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
+    floor_divide NUMBERS PLAIN_DIVIDEND PLAIN_DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
     maximum ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
     minimum ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
     atan2 NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;
@@ -96,4 +102,12 @@ binary! { ($)
     logical_and ALL ANY ANY |a, b| truth(a != 0.0 && b != 0.0), EXACT, [] 0;
     logical_or ALL ANY ANY |a, b| truth(a != 0.0 || b != 0.0), EXACT, [] 0;
     logical_xor ALL ANY ANY |a, b| truth((a != 0.0) != (b != 0.0)), EXACT, [] 0;
+    bitwise_and INTS ANY ANY |a, b| (a as i64 & b as i64) as f64, EXACT, [] 0;
+    bitwise_or INTS ANY ANY |a, b| (a as i64 | b as i64) as f64, EXACT, [] 0;
+    bitwise_xor INTS ANY ANY |a, b| (a as i64 ^ b as i64) as f64, EXACT, [] 0;
+    fmax NUMBERS SOME OTHERS |a, b| a.max(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
+    fmin NUMBERS SOME OTHERS |a, b| a.min(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
+    xlogy FLOATS NORMAL POSITIVE |a, b| if a == 0.0 { 0.0 } else { a * b.ln() }, LIBRARY, [] 2;
+    logaddexp FLOATS NORMAL NORMAL |a, b| a.max(b) + (-(a - b).abs()).exp().ln_1p(), SUMS, [] 2;
+    hypot FLOATS POSITIVE POSITIVE |a, b| a.hypot(b), LIBRARY, [] 2;
 }

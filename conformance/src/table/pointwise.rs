@@ -4,7 +4,7 @@ use kiln_tensor_core::DType;
 
 use super::{Kink, Oracle, make_rows};
 use crate::agree::Tolerance;
-use crate::layouts::{FLOATS, NUMBERS};
+use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Fill, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
@@ -19,6 +19,10 @@ const OVERFLOWS: Tolerance =
 const CANCELS: Tolerance =
     Tolerance::new(4.0, 8.0, "a difference of numbers near 1, times |x|, cancels below 0");
 
+const SHRINKS: Tolerance = Tolerance::new(4.0, 1.0, "a difference of nearly equal numbers");
+const WAVE: Tolerance = Tolerance::new(8.0, 1.0, "π·x is rounded before its sine is taken");
+
+const THREES: &[f64] = &[-3.0, 3.0];
 const INTEGERS: &[f64] = &[-2.0, -1.0, 0.0, 1.0, 2.0];
 const HALVES: &[f64] = &[-1.5, -0.5, 0.5, 1.5];
 const ZERO: &[f64] = &[0.0];
@@ -69,6 +73,21 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
+fn sinc(x: f64) -> f64 {
+    let angle = x * std::f64::consts::PI;
+    if x == 0.0 { 1.0 } else { angle.sin() / angle }
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+    x / 2.0 * (1.0 + inner.tanh())
+}
+
+// Klambauer et al., "Self-normalizing neural networks" (2017).
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+const SIX: &[f64] = &[0.0, 6.0];
+
 unary! { ($)
     neg NUMBERS -2.0..2.0 SMOOTH |x| -x, EXACT, [] 2;
     abs NUMBERS -2.0..2.0 ZERO |x| x.abs(), EXACT, [0.0 => 0.0] 2;
@@ -110,4 +129,19 @@ unary! { ($)
     logical_not ALL -2.0..2.0 SMOOTH |x| truth(x == 0.0), EXACT, [] 0;
     isnan ALL -2.0..2.0 SMOOTH |x| truth(x.is_nan()), EXACT, [] 0;
     isinf ALL -2.0..2.0 SMOOTH |x| truth(x.is_infinite()), EXACT, [] 0;
+    isfinite ALL -2.0..2.0 SMOOTH |x| truth(x.is_finite()), EXACT, [] 0;
+    isposinf ALL -2.0..2.0 SMOOTH |x| truth(x == f64::INFINITY), EXACT, [] 0;
+    isneginf ALL -2.0..2.0 SMOOTH |x| truth(x == f64::NEG_INFINITY), EXACT, [] 0;
+    bitwise_not INTS -2.0..2.0 SMOOTH |x| !(x as i64) as f64, EXACT, [] 0;
+    exp2 FLOATS -2.0..2.0 SMOOTH |x| x.exp2(), LIBRARY, [] 2;
+    frac FLOATS -2.0..2.0 INTEGERS |x| x - x.trunc(), EXACT, [1.0 => 1.0] 2;
+    deg2rad FLOATS -2.0..2.0 SMOOTH |x| x.to_radians(), LIBRARY, [] 2;
+    rad2deg FLOATS -2.0..2.0 SMOOTH |x| x.to_degrees(), LIBRARY, [] 2;
+    sinc FLOATS 0.2..2.0 SMOOTH |x| sinc(x), WAVE, [0.0 => 0.0] 2;
+    relu6 NUMBERS -2.0..8.0 SIX |x| if x <= 0.0 { 0.0 } else if x >= 6.0 { 6.0 } else { x }, EXACT, [0.0 => 0.0, 6.0 => 0.0] 2;
+    selu FLOATS -2.0..2.0 ZERO |x| if x > 0.0 { SELU_SCALE * x } else { SELU_SCALE * SELU_ALPHA * x.exp_m1() }, OVERFLOWS, [] 2;
+    gelu_tanh FLOATS -2.0..2.0 SMOOTH |x| gelu_tanh(x), CANCELS, [] 2;
+    hardsigmoid FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { 1.0 } else { (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 0.0] 2;
+    hardswish FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { x } else { x * (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 1.0] 2;
+    tanhshrink FLOATS -2.0..2.0 SMOOTH |x| x - x.tanh(), SHRINKS, [] 2;
 }

@@ -95,7 +95,7 @@ macro_rules! reductions {
 }
 
 reductions! { ($)
-    prod NUMBERS POSITIVE true |x, dims, keep| x.prod_dims(dims, keep), x.prod(); |v| v.iter().product(), PRODUCT, [[2.0, 0.0] => [0.0, 2.0]] 2;
+    prod FLOATS POSITIVE true |x, dims, keep| x.prod_dims(dims, keep), x.prod(); |v| v.iter().product(), PRODUCT, [[2.0, 0.0] => [0.0, 2.0]] 2;
     mean FLOATS NORMAL true |x, dims, keep| x.mean_dims(dims, keep), x.mean(); |v| mean(v), SUM, [] 2;
     amax ALL ANY false |x, dims, keep| x.amax_dims(dims, keep), x.max(); |v| max(v), EXACT, [[3.0, 3.0, 1.0] => [0.5, 0.5, 0.0]] 2;
     amin ALL ANY false |x, dims, keep| x.amin_dims(dims, keep), x.min(); |v| min(v), EXACT, [[3.0, 1.0, 1.0] => [0.0, 0.5, 0.5]] 2;
