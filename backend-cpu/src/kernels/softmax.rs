@@ -117,33 +117,41 @@ unsafe fn shift<E: Math, A: Arch>(x: *const E, len: usize) -> (E, bool) {
     (if infinite { E::from_f64(0.0) } else { max }, max.to_f64() == f64::INFINITY)
 }
 
-/// The sum of `exp(x − shift)` over a row, and what is to be done with each term.
+/// The sum of `exp(x − shift)` over a row, with each term stored at `to` unless that is null. A loop of
+/// its own: a closure with exp in it would not be inlined, and lose the level's instructions.
 ///
 /// # Safety
-/// The row has `len` elements.
+/// The rows have `len` elements.
 #[inline(always)]
 unsafe fn exp_sum<E: Math, A: Arch>(
     x: *const E,
     len: usize,
     (shift, infinite): (E, bool),
-    mut f: impl FnMut(E::V<A>, usize, usize),
+    to: *mut E,
 ) -> E {
     let low = E::V::<A>::num(f64::NEG_INFINITY);
+    let zero = E::V::<A>::num(0.0);
     let shift = E::V::<A>::splat(shift);
-    // SAFETY: by the caller's word.
-    let shifted = |at, count| unsafe { load(x, at, count, low) }.sub(shift);
-    if infinite {
-        return sum(len, |at, count| {
-            let y = math::exp::<E, A>(shifted(at, count));
-            f(y, at, count);
-            y
-        });
+    let n = E::V::<A>::N;
+    let (mut total, mut near, mut at) = (zero, zero, 0);
+    while at < len {
+        let count = n.min(len - at);
+        // SAFETY: by the caller's word.
+        let x = unsafe { load(x, at, count, low) }.sub(shift);
+        let y = if infinite { math::exp::<E, A>(x) } else { math::exp_negative::<E, A>(x) };
+        if !to.is_null() {
+            // SAFETY: by the caller's word.
+            unsafe { store(y, to, at, count) };
+        }
+        near = near.add(y);
+        at += n;
+        // Added up once in a while, so that rounding errors grow slowly.
+        if at.is_multiple_of(64 * n) {
+            (total, near) = (total.add(near), zero);
+        }
     }
-    sum(len, |at, count| {
-        let y = math::exp_negative::<E, A>(shifted(at, count));
-        f(y, at, count);
-        y
-    })
+    let all = total.add(near);
+    sum(n, |_, _| all)
 }
 
 impl Row<1> for Softmax {
@@ -151,9 +159,7 @@ impl Row<1> for Softmax {
     unsafe fn row<E: Math, A: Arch>([x]: [*const E; 1], to: *mut E, len: usize) {
         // SAFETY: by the caller's word.
         unsafe {
-            let total = exp_sum::<E, A>(x, len, shift::<E, A>(x, len), |y, at, count| {
-                store(y, to, at, count);
-            });
+            let total = exp_sum::<E, A>(x, len, shift::<E, A>(x, len), to);
             let scale = E::V::<A>::num(1.0).div(E::V::<A>::splat(total));
             each::<E::V<A>>(len, |at, count| {
                 store(load(to, at, count, scale).mul(scale), to, at, count);
@@ -173,7 +179,7 @@ impl Row<1> for LogSoftmax {
         // SAFETY: by the caller's word.
         unsafe {
             let max = shift::<E, A>(x, len);
-            let log = ln(exp_sum::<E, A>(x, len, max, |_, _, _| {}));
+            let log = ln(exp_sum::<E, A>(x, len, max, std::ptr::null_mut()));
             let (max, log) = (E::V::<A>::splat(max.0), E::V::<A>::num(log));
             each::<E::V<A>>(len, |at, count| {
                 store(load(x, at, count, max).sub(max).sub(log), to, at, count);
@@ -277,7 +283,7 @@ impl<E: Math> Work for Losses<'_, E> {
             let loss = self.classes[row].map_or(0.0, |class| unsafe {
                 let x = self.x.add(row * self.len).cast_const();
                 let max = shift::<E, A>(x, self.len);
-                let log = ln(exp_sum::<E, A>(x, self.len, max, |_, _, _| {}));
+                let log = ln(exp_sum::<E, A>(x, self.len, max, std::ptr::null_mut()));
                 log - ((*x.add(class)).to_f64() - max.0.to_f64())
             });
             // SAFETY: there is one loss per row.
@@ -334,9 +340,7 @@ impl<E: Math> Work for Slopes<'_, E> {
                     continue;
                 };
                 let grad = *self.grad.add(row);
-                let total = exp_sum::<E, A>(x, self.len, shift::<E, A>(x, self.len), |y, at, n| {
-                    store(y, to, at, n);
-                });
+                let total = exp_sum::<E, A>(x, self.len, shift::<E, A>(x, self.len), to);
                 let scale = E::V::<A>::splat(grad).div(E::V::<A>::splat(total));
                 each::<E::V<A>>(self.len, |at, n| {
                     store(load(to, at, n, zero).mul(scale), to, at, n);
