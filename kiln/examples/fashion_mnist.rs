@@ -1,5 +1,5 @@
 //! A convolutional network in the manner of LeNet on Fashion-MNIST: 60,000 images of clothes to learn
-//! from, 10,000 to be judged by. It passes 90 % within 5 epochs.
+//! from, 10,000 to be judged by.
 //!
 //! ```text
 //! sudo apt-get install dataset-fashion-mnist      # or --data with a folder of its four IDX files
