@@ -127,3 +127,8 @@ pub use kiln_tensor_core as tensor;
 
 /// The backend of the prelude's types: recorded, on a device chosen at run time.
 pub type DefaultBackend = autograd::Autograd<Any>;
+
+/// The programs in README.md, which run as doc-tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
