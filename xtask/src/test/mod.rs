@@ -5,6 +5,7 @@ mod tally;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use cargo_metadata::MetadataCommand;
 
 use crate::{shell, system, tidy};
 use tally::Tally;
@@ -135,6 +136,11 @@ fn doc_tests(_: &Args) -> Outcome {
 }
 
 fn blas(args: &Args) -> Outcome {
+    match has_blas() {
+        Ok(true) => {}
+        Ok(false) => return Outcome::NotRun("kiln-backend-cpu has no feature `blas`".into()),
+        Err(error) => return failed(&error),
+    }
     if system::openblas().is_none() {
         for package in ["pkg-config", "libopenblas-dev"] {
             if let Err(why) = installed(args, package) {
@@ -151,6 +157,13 @@ fn blas(args: &Args) -> Outcome {
         "--no-fail-fast",
         "--quiet",
     ])
+}
+
+fn has_blas() -> Result<bool> {
+    let manifest = shell::root().join("backend-cpu/Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
+    let mut packages = metadata.packages.iter().filter(|p| p.name.as_str() == "kiln-backend-cpu");
+    Ok(packages.any(|package| package.features.contains_key("blas")))
 }
 
 fn demo(_: &Args) -> Outcome {
