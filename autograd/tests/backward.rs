@@ -251,7 +251,7 @@ fn a_million_operations() {
     let x = leaf(&[1.0], [1]);
     let mut y = x.clone();
     for _ in 0..1_000_000 {
-        y = y + 1.0;
+        y = &y + 1.0;
     }
     y.sum().backward();
     assert_eq!(grad_of(&x), [1.0]);

@@ -138,7 +138,7 @@ unary! { ($)
     deg2rad FLOATS -2.0..2.0 SMOOTH |x| x.to_radians(), LIBRARY, [] 2;
     rad2deg FLOATS -2.0..2.0 SMOOTH |x| x.to_degrees(), LIBRARY, [] 2;
     sinc FLOATS 0.2..2.0 SMOOTH |x| sinc(x), WAVE, [0.0 => 0.0] 2;
-    relu6 NUMBERS -2.0..8.0 SIX |x| if x <= 0.0 { 0.0 } else if x >= 6.0 { 6.0 } else { x }, EXACT, [0.0 => 0.0, 6.0 => 0.0] 2;
+    relu6 NUMBERS -2.0..8.0 SIX |x| x.clamp(0.0, 6.0), EXACT, [0.0 => 0.0, 6.0 => 0.0] 2;
     selu FLOATS -2.0..2.0 ZERO |x| if x > 0.0 { SELU_SCALE * x } else { SELU_SCALE * SELU_ALPHA * x.exp_m1() }, OVERFLOWS, [] 2;
     gelu_tanh FLOATS -2.0..2.0 SMOOTH |x| gelu_tanh(x), CANCELS, [] 2;
     hardsigmoid FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { 1.0 } else { (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 0.0] 2;
