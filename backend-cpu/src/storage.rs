@@ -273,6 +273,51 @@ impl Drop for Held<'_> {
     }
 }
 
+/// Locks to read up to three tensors: what [`Locked`] does, without its bookkeeping.
+pub(crate) struct ReadFew<'a>([Option<&'a Storage>; 3]);
+
+impl<'a> ReadFew<'a> {
+    /// `None` where there are more tensors, or one in a buffer of the program.
+    #[inline]
+    pub(crate) fn new(tensors: &[&'a Tensor<Cpu>]) -> Option<Self> {
+        let shared = |x: &&Tensor<Cpu>| x.storage().header().shared.is_some();
+        if tensors.len() > 3 || tensors.iter().any(shared) {
+            return None;
+        }
+        let mut held = [0, 1, 2].map(|k| tensors.get(k).map(|x| x.storage()));
+        let key = |held: Option<&Storage>| held.map_or(0, |storage| storage.0.as_ptr() as usize);
+        for (a, b) in [(0, 1), (1, 2), (0, 1)] {
+            if key(held[a]) > key(held[b]) {
+                held.swap(a, b);
+            }
+        }
+        // A second shared lock on one storage could wait for a writer that waits for the first.
+        for k in 0..2 {
+            if key(held[k]) == key(held[k + 1]) {
+                held[k] = None;
+            }
+        }
+        held.iter().flatten().for_each(|storage| storage.header().lock.lock_shared());
+        Some(ReadFew(held))
+    }
+
+    /// Where the element at index `[0, 0, …]` of `x`, which is not empty, lies.
+    #[inline]
+    pub(crate) fn ptr(&self, x: &Tensor<Cpu>) -> *const u8 {
+        x.storage().data().wrapping_add(x.layout().offset() * x.dtype().size())
+    }
+}
+
+impl Drop for ReadFew<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        for storage in self.0.iter().flatten() {
+            // SAFETY: `new` took it in this mode.
+            unsafe { storage.header().lock.unlock_shared() }
+        }
+    }
+}
+
 /// The bytes of a contiguous tensor's elements.
 pub(crate) fn to_bytes(x: &Tensor<Cpu>) -> Vec<u8> {
     debug_assert!(x.is_contiguous());
@@ -287,8 +332,24 @@ pub(crate) struct Fresh(Tensor<Cpu>);
 impl Fresh {
     /// A tensor with unspecified elements.
     pub(crate) fn new(shape: &Shape, dtype: DType) -> Self {
-        let storage = Storage::new(shape.numel().saturating_mul(dtype.size()));
-        Fresh(Tensor::from_parts(storage, Layout::contiguous(shape), dtype, CpuDevice))
+        Fresh::with_layout(Layout::contiguous(shape), dtype)
+    }
+
+    /// Like `new`, with the layout of one of `inputs` if it is the one that the tensor needs: sharing
+    /// it saves an allocation.
+    #[inline]
+    pub(crate) fn beside(inputs: &[&Tensor<Cpu>], shape: &Shape, dtype: DType) -> Self {
+        let fits =
+            |x: &&&Tensor<Cpu>| x.is_contiguous() && x.layout().offset() == 0 && x.shape() == shape;
+        match inputs.iter().find(fits) {
+            Some(x) => Fresh::with_layout(x.layout().clone(), dtype),
+            None => Fresh::new(shape, dtype),
+        }
+    }
+
+    fn with_layout(layout: Layout, dtype: DType) -> Self {
+        let storage = Storage::new(layout.numel().saturating_mul(dtype.size()));
+        Fresh(Tensor::from_parts(storage, layout, dtype, CpuDevice))
     }
 
     /// A copy of `x`.

@@ -186,3 +186,21 @@ fn many_groups_in_one_pass() {
         agree("momentum", &m.0, &m.1);
     }
 }
+
+#[test]
+fn few_elements_of_one_storage() {
+    for n in [1, 7, 16, 255, 256, 257] {
+        let all = Tensor::<Cpu>::rand([n + 3], &CpuDevice);
+        let (x, y) = (all.narrow(0, 0, n), all.narrow(0, 3, n));
+        let program = Fused::new("mul_add_exp", |[a, b, c]| ((a * b + c) * 0.5).exp());
+        let (small, large) = (x.to_vec::<f32>(), y.to_vec::<f32>());
+        let got = program.call([&x, &y, &x]).to_vec::<f32>();
+        for i in 0..n {
+            let want = ((small[i] * large[i] + small[i]) * 0.5).exp();
+            assert!((got[i] - want).abs() <= 1e-6 * want, "{n}, {i}: {} for {want}", got[i]);
+        }
+        // All locks are given back: the storage can be written.
+        all.fill_(1.0);
+        assert_eq!((&x + &y).to_vec::<f32>(), vec![2.0; n]);
+    }
+}

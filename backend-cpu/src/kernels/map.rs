@@ -1,19 +1,22 @@
 //! `map`, `map_into`, `map_each_into`: programs over whole tensors.
 
 use kiln_tensor_core::{Kernel, Outputs, Shape, Tensor};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::expr::{Job, Operand, Place, Program, program};
+use super::expr::{BLOCK, Job, Operand, Place, Program, program};
 use super::strides::Merged;
 use crate::Cpu;
-use crate::storage::{Fresh, Locked};
+use crate::storage::{Fresh, Locked, ReadFew};
 use crate::threads::parallel_for;
 
 /// See `Backend::map`.
 pub(crate) fn map(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], shape: &Shape) -> Outputs<Cpu> {
     let program = program(kernel.expr);
+    if let Some(out) = map_few(program, kernel, inputs, shape) {
+        return smallvec![out];
+    }
     let mut fresh: SmallVec<[Fresh; 1]> =
-        kernel.expr.outputs().iter().map(|o| Fresh::new(shape, o.dtype)).collect();
+        kernel.expr.outputs().iter().map(|o| Fresh::beside(inputs, shape, o.dtype)).collect();
     if shape.numel() > 0 {
         let locked = Locked::read(inputs);
         let outputs: SmallVec<[Operand; 1]> = fresh
@@ -25,6 +28,28 @@ pub(crate) fn map(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], shape: &Shape) ->
         run(program, kernel, shape.numel(), &sizes, &inputs, &outputs, 0);
     }
     fresh.into_iter().map(Fresh::finish).collect()
+}
+
+/// A block of elements or less, lying side by side: preparing the general way would cost several
+/// times what computing does. `None` where that is not so.
+#[inline]
+fn map_few(
+    program: &Program,
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Cpu>],
+    shape: &Shape,
+) -> Option<Tensor<Cpu>> {
+    let [output] = kernel.expr.outputs() else { return None };
+    let total = shape.numel();
+    let flat = |x: &&Tensor<Cpu>| x.is_contiguous() && x.shape() == shape;
+    if !(1..=BLOCK).contains(&total) || !kernel.params.is_empty() || !inputs.iter().all(flat) {
+        return None;
+    }
+    let locked = ReadFew::new(inputs)?;
+    let mut out = Fresh::beside(inputs, shape, output.dtype);
+    let from = |k: usize| inputs.get(k).map(|x| (locked.ptr(x), x.dtype().size()));
+    let from = [from(0), from(1), from(2)];
+    program.run_few(from, (out.ptr(), output.dtype.size()), total).then(|| out.finish())
 }
 
 /// See `Backend::map_into`.

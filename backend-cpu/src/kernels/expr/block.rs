@@ -265,6 +265,76 @@ impl<'a> Runner<'a> {
     }
 }
 
+impl Program {
+    /// Computes one output of `len` elements, at most [`BLOCK`], from inputs that lie side by side,
+    /// each given with the bytes of an element. `false`, and nothing done, if the program is larger
+    /// than the places set aside here.
+    #[inline]
+    pub(crate) fn run_few(
+        &self,
+        inputs: [Option<(*const u8, usize)>; 3],
+        (output, size): (*mut u8, usize),
+        len: usize,
+    ) -> bool {
+        let slots = self.inputs + 1;
+        let mut registers = [Register { ptr: output, step: 1 }; 12];
+        if slots + self.constants.len() + self.temporaries > registers.len() {
+            return false;
+        }
+        let bytes = slots * STAGE + self.temporaries * self.slot;
+        with_scratch(bytes + 64, |memory| {
+            let scratch = memory.wrapping_add(memory.align_offset(64));
+            let stage = |slot: usize| scratch.wrapping_add(slot * STAGE);
+            let padded = len.next_multiple_of(GROUP);
+            for (k, (from, size)) in inputs.into_iter().flatten().enumerate() {
+                registers[k].ptr = if padded == len {
+                    from.cast_mut()
+                } else {
+                    // SAFETY: the input has these bytes, and the stage room for a block.
+                    unsafe { few_bytes(from, stage(k), len * size) };
+                    stage(k)
+                };
+            }
+            if padded != len {
+                registers[self.inputs].ptr = stage(self.inputs);
+            }
+            let (fixed, free) = registers[slots..].split_at_mut(self.constants.len());
+            for (register, splat) in fixed.iter_mut().zip(&self.constants) {
+                *register = Register { ptr: splat.as_ptr().cast_mut().cast(), step: 0 };
+            }
+            for (k, register) in free.iter_mut().take(self.temporaries).enumerate() {
+                register.ptr = stage(slots).wrapping_add(k * self.slot);
+            }
+            let frame = Frame { registers: &registers, len: padded, index: 0, numbers: &[] };
+            for step in &self.steps {
+                // SAFETY: as in `Runner::block`.
+                unsafe { (step.run)(&frame, step) };
+            }
+            if padded != len {
+                // SAFETY: the output has these bytes, and nobody else uses them now.
+                unsafe { few_bytes(stage(self.inputs), output, len * size) };
+            }
+        });
+        true
+    }
+}
+
+/// Copies bytes; quick for a single element.
+///
+/// # Safety
+/// Both places have these bytes and do not overlap.
+#[inline(always)]
+unsafe fn few_bytes(from: *const u8, to: *mut u8, bytes: usize) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        match bytes {
+            4 => from.copy_to_nonoverlapping(to, 4),
+            8 => from.copy_to_nonoverlapping(to, 8),
+            _ => from.copy_to_nonoverlapping(to, bytes),
+        }
+    }
+}
+
 /// Writes staged elements to an output.
 ///
 /// # Safety
