@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use kiln::data::metrics::{ConfusionMatrix, accuracy};
 use kiln::data::{Progress, fashion_mnist};
+use kiln::optim::lr_scheduler::{OneCycleLR, Schedule};
 use kiln::prelude::*;
 
 /// Trains a convolutional network on Fashion-MNIST.
@@ -67,12 +68,13 @@ fn run(args: &Args) -> kiln::Result<()> {
 
     let model = lenet(&device);
     println!("{model}\n{} parameters on {device}\n", model.numel());
-    let mut adam = Adam::new(model.parameters()).lr(1e-3);
+    let mut adam = Adam::new(model.parameters());
+    // The learning rate rises over the first third of the steps and falls to nothing over the rest.
+    let steps = (args.epochs * loader.len()) as u64;
+    let mut schedule = OneCycleLR::new(3e-3, steps).attach(&mut adam);
     let progress = Progress::new(args.epochs);
     let mut matrix = ConfusionMatrix::with_names(data.test.classes());
     for epoch in 1..=args.epochs {
-        // Half the steps for each epoch after the first.
-        adam.set_lr(1e-3 * 0.5f64.powi(epoch as i32 - 1));
         model.train();
         let mut bar = progress.epoch(epoch, loader.len());
         for (x, y) in loader.epoch() {
@@ -81,6 +83,7 @@ fn run(args: &Args) -> kiln::Result<()> {
             adam.zero_grad();
             loss.backward();
             adam.step();
+            schedule.step(&mut adam);
             bar.step(x.dims()[0], &[("loss", loss.item()), ("accuracy", accuracy(&logits, &y))]);
         }
 

@@ -26,7 +26,7 @@ struct Args {
     #[arg(long, value_enum, default_value = "cnn")]
     model: Model,
     /// How many times to go through the training images.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
     /// Decides the split, the first weights and the order of the batches.
     #[arg(long, default_value_t = 0)]
