@@ -17,14 +17,17 @@ impl Tally {
         Tally { passed: usize::from(ok), failed: usize::from(!ok), skipped: 0 }
     }
 
-    /// Adds up the summaries of nextest or of `cargo test`. A runner that failed without a failed
+    /// Adds up the summaries of nextest or of `cargo test`. What nextest quotes of a failed test is
+    /// indented and not counted again. A runner that failed without a failed
     /// test (it did not compile, it crashed) counts as one failure, and so does one that succeeded
     /// without a summary.
     pub fn parse(output: &str, ok: bool) -> Self {
         let mut total = Tally::default();
         let mut summaries = 0;
-        for line in output.lines().map(str::trim) {
+        for line in output.lines() {
+            let (quoted, line) = (line.starts_with("    test "), line.trim());
             let counts = match line.strip_prefix("test result: ") {
+                Some(_) if quoted => continue,
                 Some(rest) => rest,
                 None if line.starts_with("Summary [") && line.contains("tests run:") => line,
                 None if line.starts_with("Summary [") && line.contains("test run:") => line,
@@ -66,6 +69,13 @@ impl fmt::Display for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nextest_quotes_is_not_counted_again() {
+        let output = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured\n\
+                      \u{20}    Summary [   1.2s] 3 tests run: 2 passed, 1 failed, 0 skipped\n";
+        assert_eq!(Tally::parse(output, false), Tally { passed: 2, failed: 1, skipped: 0 });
+    }
 
     #[test]
     fn reads_cargo_test() {
