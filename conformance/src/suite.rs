@@ -287,45 +287,7 @@ pub fn planned(skips: &[Skip]) -> usize {
 #[macro_export]
 macro_rules! suite {
     ($backend:ty, $device:expr, skips: $skips:expr, cases: $cases:expr $(,)?) => {
-        mod pointwise {
-            use super::*;
-            $crate::pointwise!($backend, $device, $skips);
-        }
-
-        mod binary {
-            use super::*;
-            $crate::binary!($backend, $device, $skips);
-        }
-
-        mod primitives {
-            use super::*;
-            $crate::primitives!($backend, $device, $skips);
-        }
-
-        mod windows {
-            use super::*;
-            $crate::windows!($backend, $device, $skips);
-        }
-
-        mod fused {
-            use super::*;
-            $crate::fused!($backend, $device, $skips);
-        }
-
-        mod functional {
-            use super::*;
-            $crate::functional!($backend, $device, $skips);
-        }
-
-        mod shaping {
-            use super::*;
-            $crate::shaping!($backend, $device, $skips);
-        }
-
-        mod reductions {
-            use super::*;
-            $crate::reductions!($backend, $device, $skips);
-        }
+        $crate::every_family!($backend, $device, $skips);
 
         #[test]
         fn number_of_cases() {

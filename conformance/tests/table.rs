@@ -1,9 +1,11 @@
-//! The table is whole: every elementwise op and every primitive has a row.
+//! The table is whole: every elementwise op, every primitive and every method that users call has a row.
 
 use std::collections::BTreeSet;
+use std::fs::{read_dir, read_to_string};
+use std::path::{Path, PathBuf};
 
 use kiln_conformance::table;
-use kiln_tensor_core::{BINARY, UNARY};
+use kiln_tensor_core::{BINARY, NUMBERED, UNARY};
 
 fn rows() -> BTreeSet<&'static str> {
     table::rows().map(|row| row.name).collect()
@@ -17,7 +19,7 @@ fn every_elementwise_op_has_a_row() {
 }
 
 /// Methods of `Backend` that compute nothing: `forwarding` and each backend's own tests cover them.
-const NO_OPS: &[&str] = &[
+const NO_PRIMITIVES: &[&str] = &[
     "name",
     "upload",
     "download",
@@ -50,8 +52,175 @@ fn every_primitive_has_a_row() {
             row.name == method || row.name.strip_prefix(method).is_some_and(|r| r.starts_with('_'))
         })
     };
-    let missing: Vec<_> = methods.filter(|m| !NO_OPS.contains(m) && !has_row(m)).collect();
+    let missing: Vec<_> = methods.filter(|m| !NO_PRIMITIVES.contains(m) && !has_row(m)).collect();
     assert!(missing.is_empty(), "no row in conformance/src/table for {missing:?}");
+}
+
+/// Methods of `Tensor` that need no row, and why.
+#[rustfmt::skip]
+const NO_OPS: &[(&str, &str)] = &[
+    ("from_parts", "for backends"),
+    ("storage", "for backends"),
+    ("layout", "for backends"),
+    ("with_layout", "for backends"),
+    ("view_as_op", "for backends; the rows named `view` go through it"),
+    ("shape", "reads the layout"),
+    ("dims", "reads the layout"),
+    ("rank", "reads the layout"),
+    ("numel", "reads the layout"),
+    ("strides", "reads the layout"),
+    ("size", "reads the layout"),
+    ("is_contiguous", "reads the layout"),
+    ("dtype", "reads a field"),
+    ("device", "reads a field"),
+    ("requires_grad", "tracking: autograd's tests"),
+    ("requires_grad_", "tracking: autograd's tests"),
+    ("detach", "tracking: autograd's tests"),
+    ("grad", "tracking: autograd's tests"),
+    ("set_grad", "tracking: autograd's tests"),
+    ("grad_fn", "tracking: autograd's tests"),
+    ("from_slice", "numbers of the program: every row's operands come through `upload`"),
+    ("from_shared", "memory of the program: the storage tests of each backend"),
+    ("new", "numbers of the program: tests of tensor-core"),
+    ("to_vec", "numbers for the program: every row's results come through `download`"),
+    ("to_scalars", "numbers for the program: every row's results come through `download`"),
+    ("to_scalar", "a number for the program: tests of tensor-core"),
+    ("item", "a number for the program: tests of tensor-core"),
+];
+
+/// Methods whose rows have yet to be written.
+#[rustfmt::skip]
+const MISSING: &[&str] = &[
+    // Views, slices, joins, indexing, masks, pad.
+    "broadcast_to", "cat", "chunk", "diag", "diagonal", "expand_as", "flip", "gather", "glu",
+    "index_add", "index_copy", "index_fill", "index_select", "masked_fill", "masked_fill_",
+    "masked_scatter", "masked_select", "movedim", "nonzero", "pad", "prelu", "repeat",
+    "repeat_interleave", "reshape_as", "roll", "scatter", "scatter_", "scatter_add", "scatter_add_",
+    "scatter_reduce", "scatter_value", "select", "slice", "split", "split_sizes", "squeeze_all",
+    "stack", "swapaxes", "take", "take_along_dim", "tile", "trace", "unbind", "unflatten", "unfold",
+    "view_as",
+    // The rest.
+    "abs_", "acos_", "acosh_", "add_", "addcdiv", "addcmul", "allclose", "arange", "asin_",
+    "asinh_", "atan2_", "atan_", "atanh_", "bernoulli", "bitwise_and_", "bitwise_not_",
+    "bitwise_or_", "bitwise_xor_", "ceil_", "celu", "celu_", "clamp", "clamp_", "clamp_max",
+    "clamp_max_", "clamp_min", "clamp_min_", "cos_", "cosh_", "deg2rad_", "div_", "elu", "elu_",
+    "eq_", "equal", "erf_", "exp2_", "exp_", "expm1_", "eye", "fill_", "floor_", "floor_divide_",
+    "fmax_", "fmin_", "fmod_", "frac_", "full_like", "ge_", "gelu_", "gelu_tanh_", "gt_",
+    "hardshrink", "hardshrink_", "hardsigmoid_", "hardswish_", "hardtanh", "hardtanh_", "hypot_",
+    "isclose", "isfinite_", "isinf_", "isnan_", "isneginf_", "isposinf_", "le_", "leaky_relu",
+    "leaky_relu_", "lerp", "linspace", "log10_", "log1p_", "log2_", "log_", "log_sigmoid_",
+    "logaddexp_", "logical_and_", "logical_not_", "logical_or_", "logical_xor_", "lt_", "maximum_",
+    "minimum_", "mish_", "mul_", "nan_to_num", "ne_", "neg_", "one_hot", "ones_like", "pow_",
+    "rad2deg_", "rand_like", "randint", "randn_like", "randperm", "reciprocal_", "relu6_", "relu_",
+    "remainder_", "replace_nonfinite", "replace_nonfinite_", "round_", "rsqrt_", "selu_",
+    "sigmoid_", "sign_", "silu_", "sin_", "sinc_", "sinh_", "softplus", "softplus_", "softshrink",
+    "softshrink_", "softsign_", "sqrt_", "square_", "sub_", "tan_", "tanh_", "tanhshrink_",
+    "threshold", "threshold_", "tril", "triu", "trunc_", "where_", "xlogy_", "zero_", "zeros_like",
+];
+
+/// The sources of tensor-core.
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = read_to_string(&path).expect("a source");
+            found.push((path, text));
+        }
+    }
+}
+
+/// The public methods of `Tensor`: those that are written out, and those that the tables make.
+fn methods() -> BTreeSet<String> {
+    let (core, mut files) =
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/../tensor-core/src"), Vec::new());
+    sources(Path::new(core), &mut files);
+    let mut methods = BTreeSet::new();
+    let mut made_by_macros = BTreeSet::new();
+    for (path, text) in &files {
+        let mut inside = false;
+        for line in text.lines() {
+            if line.trim_start().starts_with("impl") {
+                inside = line.trim_start().starts_with("impl<B: Backend> Tensor<B>");
+            } else if line.starts_with('}') {
+                inside = false;
+            }
+            let Some(rest) = line.trim_start().strip_prefix("pub fn ").filter(|_| inside) else {
+                continue;
+            };
+            let name = rest.split(['(', '<']).next().expect("a name");
+            if name.starts_with('$') {
+                made_by_macros.insert(path.file_stem().expect("a name").to_string_lossy());
+            } else {
+                methods.insert(name.to_owned());
+            }
+        }
+    }
+    let made_by_macros: Vec<_> = made_by_macros.into_iter().collect();
+    assert_eq!(made_by_macros, ["binary", "numbered", "unary"], "a macro that this test knows not");
+    let unary = UNARY.iter().chain(NUMBERED).map(|op| op.name);
+    for name in unary.chain(BINARY.iter().map(|op| op.name)) {
+        methods.extend([name.to_owned(), format!("{name}_")]);
+    }
+    assert!(
+        methods.len() > 300,
+        "{} methods found: is this test still reading them?",
+        methods.len()
+    );
+    methods
+}
+
+/// Whether some row calls a method: `x.name(…)` or `Tensor::name(…)`.
+fn called(method: &str) -> bool {
+    let forms = [format!(".{method}("), format!(".{method}::<"), format!("Tensor::{method}(")];
+    table::rows().any(|row| {
+        let source: String = row.source.split_whitespace().collect();
+        forms.iter().any(|form| source.contains(form))
+    })
+}
+
+#[test]
+fn every_method_of_tensor_is_called_by_a_row() {
+    let methods = methods();
+    let listed = |name: &str| NO_OPS.iter().any(|(other, _)| *other == name);
+    let without: BTreeSet<_> = methods.iter().map(String::as_str).collect();
+    let without: BTreeSet<_> = without.into_iter().filter(|m| !listed(m) && !called(m)).collect();
+    let known: BTreeSet<_> = MISSING.iter().copied().collect();
+    let wanted: Vec<_> = without.difference(&known).collect();
+    assert!(wanted.is_empty(), "no row calls {wanted:?}");
+    let written: Vec<_> = known.difference(&without).collect();
+    assert!(written.is_empty(), "rows call them now, so take out of MISSING: {written:?}");
+    for (name, why) in NO_OPS {
+        assert!(methods.contains(*name), "`{name}` is not there any more");
+        assert!(!why.is_empty(), "why has `{name}` no row?");
+    }
+}
+
+#[test]
+fn every_file_of_rows_is_in_the_table() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/table");
+    let mut files = Vec::new();
+    sources(Path::new(folder), &mut files);
+    for (path, text) in &files {
+        let stem = path.file_stem().expect("a name").to_string_lossy();
+        if stem != "mod" && text.contains("make_rows! {") {
+            assert!(table::rows().any(|row| row.family == stem), "{stem} is not in `families!`");
+        }
+    }
+}
+
+#[test]
+fn a_visitor_sees_every_row() {
+    struct Names(Vec<&'static str>);
+    impl table::Visitor for Names {
+        fn visit<R: table::Row>(&mut self) {
+            self.0.push(R::SPEC.name);
+        }
+    }
+    let mut names = Names(Vec::new());
+    table::visit(&mut names);
+    assert_eq!(names.0, table::rows().map(|row| row.name).collect::<Vec<_>>());
 }
 
 #[test]

@@ -59,6 +59,12 @@ pub trait Row {
     fn run<B: Backend>(x: &[Tensor<B>], args: &[i64]) -> Vec<Tensor<B>>;
 }
 
+/// What is to be done with each row, on a backend of its own choice: see [`visit`].
+pub trait Visitor {
+    /// Called once for each row.
+    fn visit<R: Row>(&mut self);
+}
+
 /// The parts of a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -70,6 +76,8 @@ pub struct Spec {
     pub dtypes: &'static [DType],
     /// Draws one case.
     pub sample: fn(&mut Gen) -> Sample,
+    /// The op as it is written, which shows the methods that it calls.
+    pub source: &'static str,
     /// The op on the reference backend.
     pub reference: fn(&[Tensor<Reference>], &[i64]) -> Vec<Tensor<Reference>>,
     /// What is right.
@@ -106,6 +114,7 @@ macro_rules! make_rows {
                     name: stringify!($name),
                     dtypes: $dtypes,
                     sample: |$g| $sample,
+                    source: stringify!($run),
                     reference: Self::run,
                     oracle: $oracle,
                     tolerance: $tolerance,
@@ -123,6 +132,11 @@ macro_rules! make_rows {
 
         /// The rows of this family.
         pub const ROWS: &[$crate::table::Spec] = &[$(<$name as $crate::table::Row>::SPEC),*];
+
+        /// Shows the rows of this family to a visitor.
+        pub fn visit(visitor: &mut impl $crate::table::Visitor) {
+            $(visitor.visit::<$name>();)*
+        }
 
         /// The tests of this family of rows.
         #[doc(hidden)]
@@ -155,18 +169,40 @@ macro_rules! make_rows {
 }
 pub(crate) use make_rows;
 
-/// Every row.
-pub fn rows() -> impl Iterator<Item = &'static Spec> {
-    [
-        pointwise::ROWS,
-        binary::ROWS,
-        primitives::ROWS,
-        windows::ROWS,
-        fused::ROWS,
-        functional::ROWS,
-        shaping::ROWS,
-        reductions::ROWS,
-    ]
-    .into_iter()
-    .flatten()
+/// Puts the families together: the list of all rows, their visitor, and the macro that makes all tests.
+macro_rules! families {
+    (($d:tt) $($family:ident)*) => {
+        /// Every row.
+        pub fn rows() -> impl Iterator<Item = &'static Spec> {
+            [$($family::ROWS),*].into_iter().flatten()
+        }
+
+        /// Shows every row to a visitor.
+        pub fn visit(visitor: &mut impl Visitor) {
+            $($family::visit(visitor);)*
+        }
+
+        /// The tests of every row.
+        #[doc(hidden)]
+        #[macro_export]
+        macro_rules! every_family {
+            ($d backend:ty, $d device:expr, $d skips:expr) => {$(
+                mod $family {
+                    use super::*;
+                    $crate::$family!($d backend, $d device, $d skips);
+                }
+            )*};
+        }
+    };
+}
+
+families! { ($)
+    pointwise
+    binary
+    primitives
+    windows
+    fused
+    functional
+    shaping
+    reductions
 }
