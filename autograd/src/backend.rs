@@ -3,16 +3,16 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kiln_tensor_core::backend::map_outputs;
+use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::{
     Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
     ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
 };
 use smallvec::{SmallVec, smallvec};
 
-use crate::meta::{Tracked, constant, inner, meta};
+use crate::meta::{Meta, Tracked, constant, handle, inner, meta};
 use crate::mode::is_grad_enabled;
-use crate::node::{Saved, node, record, record_view, recording, results, wanted};
+use crate::node::{Node, Saved, node, record, record_view, recording, results, wanted};
 use crate::rules::{
     AvgPool, AvgPoolGrad, BatchNorm, Cat, Conv, ConvGradInput, ConvGradWeight, CrossEntropy,
     Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Map, Matmul, MaxPool,
@@ -27,8 +27,9 @@ pub struct Autograd<B>(PhantomData<B>);
 type Recorded<B> = Tensor<Autograd<B>>;
 
 /// The inner tensors.
+#[inline]
 fn inners<'a, B: Backend>(xs: &[&'a Recorded<B>]) -> SmallVec<[&'a Tensor<B>; 4]> {
-    xs.iter().map(|x| inner(x)).collect()
+    insides(xs, inner)
 }
 
 /// Keeps inputs as they are.
@@ -42,9 +43,21 @@ fn keep_some<B: Backend>(inputs: &[&Recorded<B>], bits: u64) -> SmallVec<[Saved<
     kept.map(|(_, x)| Saved::input(x)).collect()
 }
 
+/// The node of a program that was run over tensors.
+fn map_node<B: Backend>(
+    kernel: Kernel<'_>,
+    inputs: &[&Recorded<B>],
+    layout: &Layout,
+    outputs: usize,
+) -> Arc<Node<B>> {
+    let reads = kernel.expr.grad(wanted(inputs)).inputs;
+    let rule = Map(Pointwise::new(kernel, inputs, layout.clone(), reads));
+    node(rule, inputs, outputs, keep_some(inputs, reads))
+}
+
 impl<B: Backend> Backend for Autograd<B> {
     type Device = B::Device;
-    type Storage = Tracked<B>;
+    type Handle = Tracked<B>;
 
     // ------------------------------------------------------------------ memory
 
@@ -95,14 +108,27 @@ impl<B: Backend> Backend for Autograd<B> {
         inputs: &[&Tensor<Self>],
         shape: &Shape,
         device: &B::Device,
-    ) -> Outputs<Self> {
-        let outputs = B::map(kernel, &inners(inputs), shape, device);
-        if !recording(inputs) || !outputs.iter().any(|x| x.dtype().is_float()) {
-            return map_outputs(outputs, |_, x| constant(x));
+    ) -> Tensor<Self> {
+        let output = B::map(kernel, &inners(inputs), shape, device);
+        if !recording(inputs) || !output.dtype().is_float() {
+            return constant(output);
         }
-        let reads = kernel.expr.grad(wanted(inputs)).inputs;
-        let rule = Map(Pointwise::new(kernel, inputs, outputs[0].layout().clone(), reads));
-        results(&node(rule, inputs, outputs.len(), keep_some(inputs, reads)), outputs)
+        let node = map_node(kernel, inputs, output.layout(), 1);
+        handle(Arc::new(Meta::made_by(output, node, 0, None)))
+    }
+
+    fn map_many(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Self>],
+        shape: &Shape,
+        device: &B::Device,
+    ) -> Outputs<Self> {
+        let outputs = B::map_many(kernel, &inners(inputs), shape, device);
+        if !recording(inputs) || !outputs.iter().any(|x| x.dtype().is_float()) {
+            return outputs.into_iter().map(constant).collect();
+        }
+        let node = map_node(kernel, inputs, outputs[0].layout(), outputs.len());
+        results(&node, outputs)
     }
 
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {

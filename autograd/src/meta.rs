@@ -4,20 +4,37 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use kiln_tensor_core::{Backend, Tensor};
+use kiln_tensor_core::{Backend, DType, Handle, Layout, Tensor};
 use parking_lot::Mutex;
 
 use crate::Autograd;
 use crate::hooks::Hooks;
 use crate::node::{Edge, Node};
 
-/// The storage of `Autograd<B>`: a tensor of `B` and its place in the graph, shared by all clones of
+/// What `Autograd<B>` keeps: a tensor of `B` and its place in the graph, shared by all clones of
 /// the handle.
 pub struct Tracked<B: Backend>(Arc<Meta<B>>);
 
 impl<B: Backend> Clone for Tracked<B> {
     fn clone(&self) -> Self {
         Tracked(self.0.clone())
+    }
+}
+
+impl<B: Backend> Handle<B::Device> for Tracked<B> {
+    #[inline]
+    fn layout(&self) -> &Layout {
+        self.0.inner.layout()
+    }
+
+    #[inline]
+    fn dtype(&self) -> DType {
+        self.0.inner.dtype()
+    }
+
+    #[inline]
+    fn device(&self) -> &B::Device {
+        self.0.inner.device()
     }
 }
 
@@ -120,20 +137,16 @@ impl<B: Backend> Meta<B> {
 
 /// The tensor of `B` inside.
 pub(crate) fn inner<B: Backend>(x: &Tensor<Autograd<B>>) -> &Tensor<B> {
-    let inner = &meta(x).inner;
-    debug_assert_eq!(x.layout(), inner.layout(), "views of recorded tensors go through `view`");
-    inner
+    &meta(x).inner
 }
 
 pub(crate) fn meta<B: Backend>(x: &Tensor<Autograd<B>>) -> &Arc<Meta<B>> {
-    &x.storage().0
+    &x.handle().0
 }
 
 /// A handle to a tensor and its place in the graph.
 pub(crate) fn handle<B: Backend>(meta: Arc<Meta<B>>) -> Tensor<Autograd<B>> {
-    let inner = &meta.inner;
-    let (layout, dtype, device) = (inner.layout().clone(), inner.dtype(), inner.device().clone());
-    Tensor::from_parts(Tracked(meta), layout, dtype, device)
+    Tensor::from_handle(Tracked(meta))
 }
 
 /// A tensor without history.

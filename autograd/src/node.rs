@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_tensor_core::backend::map_outputs;
 use kiln_tensor_core::{Backend, Error, Outputs, Tensor, raise};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -219,13 +218,14 @@ pub(crate) fn results<B: Backend>(
     node: &Arc<Node<B>>,
     outputs: Outputs<B>,
 ) -> Outputs<Autograd<B>> {
-    map_outputs(outputs, |i, inner| {
+    let result = |(i, inner): (usize, Tensor<B>)| {
         if inner.dtype().is_float() {
             handle(Arc::new(Meta::made_by(inner, node.clone(), i, None)))
         } else {
             constant(inner)
         }
-    })
+    };
+    outputs.into_iter().enumerate().map(result).collect()
 }
 
 /// Records an operation of one result, or just wraps the result where nothing is to be recorded.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec, ReduceOp,
-    ScanOp, ScatterOp, Shape, Tensor,
+    Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec,
+    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 use crate::kernels::{
@@ -15,7 +15,7 @@ use crate::{Cpu, CpuDevice};
 
 impl Backend for Cpu {
     type Device = CpuDevice;
-    type Storage = Storage;
+    type Handle = Placed<Storage, CpuDevice>;
 
     fn name() -> &'static str {
         "Cpu"
@@ -37,6 +37,10 @@ impl Backend for Cpu {
 
     fn empty(shape: &Shape, dtype: DType, _: &CpuDevice) -> Tensor<Self> {
         Fresh::new(shape, dtype).finish()
+    }
+
+    fn view(x: &Tensor<Self>, _: &ViewOp, layout: Layout) -> Tensor<Self> {
+        x.with_layout(layout)
     }
 
     fn sync(_: &CpuDevice) {}
@@ -64,7 +68,7 @@ impl Backend for Cpu {
     fn adopt(memory: Arc<dyn HostMemory>, shape: &Shape, device: &CpuDevice) -> Tensor<Self> {
         let dtype = memory.dtype();
         let storage = Storage::adopt(memory, shape.numel().saturating_mul(dtype.size()));
-        Tensor::from_parts(storage, Layout::contiguous(shape), dtype, *device)
+        Tensor::from_handle(Placed::new(storage, Layout::contiguous(shape), dtype, *device))
     }
 
     fn map(
@@ -72,8 +76,17 @@ impl Backend for Cpu {
         inputs: &[&Tensor<Self>],
         shape: &Shape,
         _: &CpuDevice,
-    ) -> Outputs<Self> {
+    ) -> Tensor<Self> {
         map::map(kernel, inputs, shape)
+    }
+
+    fn map_many(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Self>],
+        shape: &Shape,
+        _: &CpuDevice,
+    ) -> Outputs<Self> {
+        map::map_many(kernel, inputs, shape)
     }
 
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {

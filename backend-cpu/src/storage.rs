@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
-use kiln_tensor_core::{DType, Error, HostMemory, Layout, Shape, Tensor, raise};
+use kiln_tensor_core::{DType, Error, HostMemory, Layout, Placed, Shape, Tensor, raise};
 use parking_lot::lock_api::RawRwLock as _;
 use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock};
 use smallvec::SmallVec;
@@ -126,7 +126,9 @@ impl Clone for Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.header().handles.fetch_sub(1, Ordering::Release) != 1 {
+        // A handle that is alone stays alone, as there is none to clone: no need to count down.
+        let handles = &self.header().handles;
+        if handles.load(Ordering::Acquire) != 1 && handles.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
         fence(Ordering::Acquire);
@@ -349,7 +351,7 @@ impl Fresh {
 
     fn with_layout(layout: Layout, dtype: DType) -> Self {
         let storage = Storage::new(layout.numel().saturating_mul(dtype.size()));
-        Fresh(Tensor::from_parts(storage, layout, dtype, CpuDevice))
+        Fresh(Tensor::from_handle(Placed::new(storage, layout, dtype, CpuDevice)))
     }
 
     /// A copy of `x`.

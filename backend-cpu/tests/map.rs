@@ -156,7 +156,7 @@ fn random_numbers_are_those_of_philox() {
         let expr = builder.finish("rand", &[(out, dtype)]);
         let params = [Scalar::I64(9), Scalar::I64(4)];
         let n = 100_003;
-        let x = Cpu::map(Kernel::with(&expr, &params), &[], &[n].into(), &CpuDevice).remove(0);
+        let x = Cpu::map(Kernel::with(&expr, &params), &[], &[n].into(), &CpuDevice);
         let values = x.to_dtype(F64).to_vec::<f64>();
         for (i, &value) in values.iter().enumerate() {
             assert_eq!(value, philox::uniform(9, 4, i as u64, dtype), "element {i} of {dtype}");

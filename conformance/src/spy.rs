@@ -8,13 +8,37 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec, ReduceOp,
-    ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
+    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 /// Backend `B`, with every call counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Spy<B>(PhantomData<B>);
+
+/// A tensor of the backend inside.
+#[derive(Debug)]
+pub struct Watched<B: Backend>(Tensor<B>);
+
+impl<B: Backend> Clone for Watched<B> {
+    fn clone(&self) -> Self {
+        Watched(self.0.clone())
+    }
+}
+
+impl<B: Backend> Handle<B::Device> for Watched<B> {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
+    fn dtype(&self) -> DType {
+        self.0.dtype()
+    }
+
+    fn device(&self) -> &B::Device {
+        self.0.device()
+    }
+}
 
 /// How often each method was called.
 pub type Calls = BTreeMap<&'static str, usize>;
@@ -43,21 +67,21 @@ trait Lower<B> {
 impl<'a, B: Backend> Lower<B> for &'a Tensor<Spy<B>> {
     type Inside = &'a Tensor<B>;
     fn lower(self) -> &'a Tensor<B> {
-        self.storage()
+        &self.handle().0
     }
 }
 
 impl<'a, B: Backend> Lower<B> for Option<&'a Tensor<Spy<B>>> {
     type Inside = Option<&'a Tensor<B>>;
     fn lower(self) -> Option<&'a Tensor<B>> {
-        self.map(Tensor::storage)
+        self.map(Lower::lower)
     }
 }
 
 impl<B: Backend> Lower<B> for Option<Tensor<Spy<B>>> {
     type Inside = Option<Tensor<B>>;
     fn lower(self) -> Option<Tensor<B>> {
-        self.map(|x| x.storage().clone())
+        self.map(|x| x.handle().0.clone())
     }
 }
 
@@ -70,8 +94,7 @@ trait Lift<B> {
 impl<B: Backend> Lift<B> for Tensor<B> {
     type Outside = Tensor<Spy<B>>;
     fn lift(self) -> Tensor<Spy<B>> {
-        let (layout, dtype, device) = (self.layout().clone(), self.dtype(), self.device().clone());
-        Tensor::from_parts(self, layout, dtype, device)
+        Tensor::from_handle(Watched(self))
     }
 }
 
@@ -118,7 +141,7 @@ as_they_are! {
 }
 
 fn inside<'a, B: Backend>(xs: &[&'a Tensor<Spy<B>>]) -> Vec<&'a Tensor<B>> {
-    xs.iter().map(|x| x.storage()).collect()
+    xs.iter().map(|x| x.lower()).collect()
 }
 
 /// Methods whose arguments and results convert one by one.
@@ -133,7 +156,7 @@ macro_rules! forward {
 
 impl<B: Backend> Backend for Spy<B> {
     type Device = B::Device;
-    type Storage = Tensor<B>;
+    type Handle = Watched<B>;
 
     forward! {
         fn download(x: &Tensor<Self>) -> Vec<u8>;
@@ -212,9 +235,19 @@ impl<B: Backend> Backend for Spy<B> {
         inputs: &[&Tensor<Self>],
         shape: &Shape,
         device: &B::Device,
-    ) -> Outputs<Self> {
+    ) -> Tensor<Self> {
         count("map");
-        B::map(kernel, &inside(inputs), shape, device).into_iter().map(Lift::lift).collect()
+        B::map(kernel, &inside(inputs), shape, device).lift()
+    }
+
+    fn map_many(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Self>],
+        shape: &Shape,
+        device: &B::Device,
+    ) -> Outputs<Self> {
+        count("map_many");
+        B::map_many(kernel, &inside(inputs), shape, device).into_iter().map(Lift::lift).collect()
     }
 
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {
@@ -246,7 +279,7 @@ impl<B: Backend> Backend for Spy<B> {
 
     fn to_device(x: &Tensor<Self>, device: &B::Device) -> Tensor<Self> {
         count("to_device");
-        B::to_device(x.storage(), device).lift()
+        B::to_device(x.lower(), device).lift()
     }
 
     fn cat(tensors: &[&Tensor<Self>], dim: usize) -> Tensor<Self> {

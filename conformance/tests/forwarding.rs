@@ -98,7 +98,11 @@ const METHODS: &[(&str, Leaves, Call)] = &[
     ("reset_peak_memory", Nothing, |_| { W::reset_peak_memory(&Dev); vec![] }),
     ("map", Node("DoubleBackward"), |o| {
         let program = program(&o.matrix);
-        W::map(Kernel::new(&program), &[&o.matrix], o.matrix.shape(), &Dev).to_vec()
+        vec![W::map(Kernel::new(&program), &[&o.matrix], o.matrix.shape(), &Dev)]
+    }),
+    ("map_many", Node("DoubleBackward"), |o| {
+        let program = program(&o.matrix);
+        W::map_many(Kernel::new(&program), &[&o.matrix], o.matrix.shape(), &Dev).to_vec()
     }),
     ("map_into", Node("DoubleBackward"), |o| {
         let program = program(&o.matrix);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kiln_backend_cpu::Cpu;
-use kiln_tensor_core::backend::map_outputs;
+use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
-    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
+    Backend, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats, Outputs,
+    PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
 };
 use smallvec::SmallVec;
 
@@ -16,33 +16,54 @@ use crate::Device;
 #[derive(Clone, Copy, Debug)]
 pub struct Any;
 
-/// A tensor of one of the backends.
+/// A tensor of one of the backends, and its device.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum AnyStorage {
-    /// On the host.
+pub struct AnyTensor {
+    inner: Inner,
+    device: Device,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
     Cpu(Tensor<Cpu>),
+}
+
+impl Handle<Device> for AnyTensor {
+    #[inline]
+    fn layout(&self) -> &Layout {
+        let Inner::Cpu(inner) = &self.inner;
+        inner.layout()
+    }
+
+    #[inline]
+    fn dtype(&self) -> DType {
+        let Inner::Cpu(inner) = &self.inner;
+        inner.dtype()
+    }
+
+    #[inline]
+    fn device(&self) -> &Device {
+        &self.device
+    }
 }
 
 /// A backend that `Any` can be.
 trait Variant: Backend {
-    fn inside(storage: &AnyStorage) -> Option<&Tensor<Self>>;
-    fn storage(inner: Tensor<Self>) -> AnyStorage;
-    fn device(inner: &Self::Device) -> Device;
+    fn inside(tensor: &AnyTensor) -> Option<&Tensor<Self>>;
+    fn outside(inner: Tensor<Self>) -> AnyTensor;
 }
 
 impl Variant for Cpu {
-    fn inside(storage: &AnyStorage) -> Option<&Tensor<Cpu>> {
-        let AnyStorage::Cpu(inner) = storage;
+    #[inline]
+    fn inside(tensor: &AnyTensor) -> Option<&Tensor<Cpu>> {
+        let Inner::Cpu(inner) = &tensor.inner;
         Some(inner)
     }
 
-    fn storage(inner: Tensor<Cpu>) -> AnyStorage {
-        AnyStorage::Cpu(inner)
-    }
-
-    fn device(inner: &Self::Device) -> Device {
-        Device::Cpu(*inner)
+    #[inline]
+    fn outside(inner: Tensor<Cpu>) -> AnyTensor {
+        let device = Device::Cpu(*inner.device());
+        AnyTensor { inner: Inner::Cpu(inner), device }
     }
 }
 
@@ -59,9 +80,10 @@ macro_rules! on {
 }
 
 /// The tensor of backend `K` inside.
+#[inline]
 #[track_caller]
 fn inner<K: Variant>(x: &Tensor<Any>) -> &Tensor<K> {
-    K::inside(x.storage()).unwrap_or_else(|| {
+    K::inside(x.handle()).unwrap_or_else(|| {
         raise(Error::Device {
             op: "backend",
             left: K::name().into(),
@@ -70,14 +92,14 @@ fn inner<K: Variant>(x: &Tensor<Any>) -> &Tensor<K> {
     })
 }
 
+#[inline]
 fn inners<'a, K: Variant>(xs: &[&'a Tensor<Any>]) -> SmallVec<[&'a Tensor<K>; 4]> {
-    xs.iter().map(|x| inner::<K>(x)).collect()
+    insides(xs, inner)
 }
 
+#[inline]
 fn wrap<K: Variant>(inner: Tensor<K>) -> Tensor<Any> {
-    let (layout, dtype) = (inner.layout().clone(), inner.dtype());
-    let device = K::device(inner.device());
-    Tensor::from_parts(K::storage(inner), layout, dtype, device)
+    Tensor::from_handle(K::outside(inner))
 }
 
 fn wrap2<K: Variant>((a, b): (Tensor<K>, Tensor<K>)) -> (Tensor<Any>, Tensor<Any>) {
@@ -86,7 +108,7 @@ fn wrap2<K: Variant>((a, b): (Tensor<K>, Tensor<K>)) -> (Tensor<Any>, Tensor<Any
 
 impl Backend for Any {
     type Device = Device;
-    type Storage = AnyStorage;
+    type Handle = AnyTensor;
 
     fn name() -> &'static str {
         "Any"
@@ -133,9 +155,18 @@ impl Backend for Any {
         inputs: &[&Tensor<Any>],
         shape: &Shape,
         device: &Device,
+    ) -> Tensor<Any> {
+        on!(device, K, on => wrap(K::map(kernel, &inners(inputs), shape, on)))
+    }
+
+    fn map_many(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Any>],
+        shape: &Shape,
+        device: &Device,
     ) -> Outputs<Any> {
         on!(device, K, on => {
-            map_outputs(K::map(kernel, &inners(inputs), shape, on), |_, x| wrap::<K>(x))
+            K::map_many(kernel, &inners(inputs), shape, on).into_iter().map(wrap::<K>).collect()
         })
     }
 

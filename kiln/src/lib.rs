@@ -114,7 +114,7 @@ mod any;
 mod device;
 pub mod prelude;
 
-pub use any::{Any, AnyStorage};
+pub use any::{Any, AnyTensor};
 pub use device::Device;
 pub use kiln_tensor_core::{Error, Result, catch, manual_seed};
 

@@ -16,24 +16,27 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    ConvSpec, DType, Error, HostMemory, Kernel, Layout, PoolSpec, Shape, Tensor, ViewOp, compose,
-    raise,
+    ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, PoolSpec, Shape, Tensor, ViewOp,
+    compose, raise,
 };
 
 /// The tensors that a primitive with several results gives.
 pub type Outputs<B> = SmallVec<[Tensor<B>; 1]>;
 
-/// Turns the results of one backend into another's, for backends that wrap; quick for a single one.
-pub fn map_outputs<B: Backend, C: Backend>(
-    mut outputs: Outputs<B>,
-    mut f: impl FnMut(usize, Tensor<B>) -> Tensor<C>,
-) -> Outputs<C> {
-    if outputs.len() == 1
-        && let Some(only) = outputs.pop()
-    {
-        return SmallVec::from_buf([f(0, only)]);
+/// The tensors of the backend inside, for backends that wrap: up to four without a loop, because a small
+/// op passes here.
+#[inline]
+pub fn insides<'a, B: Backend, C: Backend>(
+    xs: &[&'a Tensor<C>],
+    inside: impl Fn(&'a Tensor<C>) -> &'a Tensor<B>,
+) -> SmallVec<[&'a Tensor<B>; 4]> {
+    match xs.first() {
+        Some(&first) if xs.len() <= 4 => {
+            let at = |i: usize| inside(xs.get(i).copied().unwrap_or(first));
+            SmallVec::from_buf_and_len([at(0), at(1), at(2), at(3)], xs.len())
+        }
+        _ => xs.iter().copied().map(inside).collect(),
     }
-    outputs.into_iter().enumerate().map(|(i, x)| f(i, x)).collect()
 }
 
 /// Where a backend's tensors live.
@@ -102,8 +105,8 @@ pub struct MemoryStats {
 pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// Names one of the backend's devices.
     type Device: Device;
-    /// Elements in the device's memory: a handle, cheap to clone, that shares what it names.
-    type Storage: Clone + Send + Sync + 'static;
+    /// A tensor, as the backend keeps it.
+    type Handle: Handle<Self::Device>;
 
     // ------------------------------------------------------------------ required: memory
 
@@ -118,6 +121,9 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
 
     /// A new tensor whose elements are unspecified: the caller writes all of them before any is read.
     fn empty(shape: &Shape, dtype: DType, device: &Self::Device) -> Tensor<Self>;
+
+    /// The same storage seen through another layout, which is `op` applied to the layout of `x`.
+    fn view(x: &Tensor<Self>, op: &ViewOp, layout: Layout) -> Tensor<Self>;
 
     /// Waits until the device has done all that it was asked to.
     fn sync(device: &Self::Device);
@@ -142,14 +148,14 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
 
     /// Runs a scalar program over tensors whose shapes broadcast to `shape`; one contiguous output of
     /// `shape` per output of the program. `device` matters where there are no inputs.
-    fn map(
+    fn map_many(
         kernel: Kernel<'_>,
         inputs: &[&Tensor<Self>],
         shape: &Shape,
         device: &Self::Device,
     ) -> Outputs<Self>;
 
-    /// Like `map`, into existing tensors of one shape and of the outputs' dtypes. An output may be one
+    /// Like `map_many`, into existing tensors of one shape and of the outputs' dtypes. An output may be one
     /// of the inputs, element for element; any other overlap between an output and an input, or inside
     /// an output, has been excluded by the caller.
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]);
@@ -243,7 +249,25 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// The indices of the elements that differ from zero, `i64` `[count, rank]`, in row-major order.
     fn nonzero(x: &Tensor<Self>) -> Tensor<Self>;
 
-    // ------------------------------------------------------------------ provided: memory and views
+    // ------------------------------------------------------------------ provided: elementwise
+
+    /// `map_many` of a program with one output, which most have: what a small op costs is spent on
+    /// the way here, so a backend does well to write it.
+    fn map(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Self>],
+        shape: &Shape,
+        device: &Self::Device,
+    ) -> Tensor<Self> {
+        Self::map_many(kernel, inputs, shape, device).remove(0)
+    }
+
+    /// `map_into` for many groups of tensors at once, as an optimizer step needs it.
+    fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
+        groups.iter().for_each(|(inputs, outputs)| Self::map_into(kernel, inputs, outputs));
+    }
+
+    // ------------------------------------------------------------------ provided: memory
 
     /// A tensor that shares a buffer of the program, so that a change on either side shows on the other.
     fn adopt(memory: Arc<dyn HostMemory>, shape: &Shape, device: &Self::Device) -> Tensor<Self> {
@@ -253,12 +277,6 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
             backend: device.to_string(),
             why: "its memory is not the program's; copy the data with Tensor::new".into(),
         })
-    }
-
-    /// The same storage seen through another layout, which is `op` applied to the layout of `x`.
-    fn view(x: &Tensor<Self>, op: &ViewOp, layout: Layout) -> Tensor<Self> {
-        let _ = op;
-        x.with_layout(layout)
     }
 
     /// The adjoint of `view`: zeros of shape `shape` with each element of `grad` added to the place
@@ -275,11 +293,6 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// Tensors joined along `dim`: one dtype, and one size in every other dim.
     fn cat(tensors: &[&Tensor<Self>], dim: usize) -> Tensor<Self> {
         compose::cat(tensors, dim)
-    }
-
-    /// `map_into` for many groups of tensors at once, as an optimizer step needs it.
-    fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
-        groups.iter().for_each(|(inputs, outputs)| Self::map_into(kernel, inputs, outputs));
     }
 
     // ------------------------------------------------------------------ provided: fused

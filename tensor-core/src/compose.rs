@@ -39,7 +39,7 @@ pub fn view_grad<B: Backend>(grad: &Tensor<B>, op: &ViewOp, shape: &Shape) -> Te
                 let taps = grad.narrow(-1, tap, 1).squeeze(-1);
                 let place = ViewOp::Slice { dim, start: tap, len: count, step: step as isize };
                 let layout = out.layout().view(&place).expect("a window lies inside");
-                out.with_layout(layout).add_(&taps);
+                B::view(&out, &place, layout).add_(&taps);
             }
             out
         }
@@ -49,7 +49,7 @@ pub fn view_grad<B: Backend>(grad: &Tensor<B>, op: &ViewOp, shape: &Shape) -> Te
 /// Writes `src` to the elements of `out` that `op` sees, without a record.
 fn write_through<B: Backend>(out: &Tensor<B>, op: &ViewOp, src: &Tensor<B>) {
     let layout = out.layout().view(op).expect("the gradient has the view's shape");
-    B::map_into(identity(src), &[src], &[&out.with_layout(layout)]);
+    B::map_into(identity(src), &[src], &[&B::view(out, op, layout)]);
 }
 
 /// See [`Backend::cat`].

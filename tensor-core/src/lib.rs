@@ -11,6 +11,7 @@ mod display;
 mod dtype;
 mod error;
 pub mod expr;
+mod handle;
 mod host;
 mod layout;
 mod ops;
@@ -25,6 +26,7 @@ pub use display::{PrintOptions, print_options, set_print_options};
 pub use dtype::{Category, DType, Element, Scalar};
 pub use error::{Error, Result, catch, raise};
 pub use expr::{Expr, Gradient, Kernel, Val};
+pub use handle::{Handle, Placed};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use ops::{

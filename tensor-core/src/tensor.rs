@@ -1,100 +1,95 @@
-//! `Tensor<B>`: storage, layout, dtype and device in one value that travels whole.
+//! `Tensor<B>`: elements, layout, dtype and device in one value that travels whole.
 
-use crate::{Backend, DType, Error, Layout, Shape, ViewOp, raise};
+use crate::{Backend, DType, Error, Handle, Layout, Placed, Shape, ViewOp, raise};
 
 /// An n-dimensional array on backend `B`. A handle: clones and views share the elements, and in-place
 /// ops (their names end in `_`) show through all of them.
-pub struct Tensor<B: Backend> {
-    storage: B::Storage,
-    layout: Layout,
-    dtype: DType,
-    device: B::Device,
-}
+pub struct Tensor<B: Backend>(B::Handle);
 
 impl<B: Backend> Clone for Tensor<B> {
     /// Another handle to the same elements; `copy` makes new ones.
+    #[inline]
     fn clone(&self) -> Self {
-        Tensor {
-            storage: self.storage.clone(),
-            layout: self.layout.clone(),
-            dtype: self.dtype,
-            device: self.device.clone(),
-        }
+        Tensor(self.0.clone())
     }
 }
 
-/// For backends: taking a tensor apart and putting one together.
+/// For backends: what is inside.
 impl<B: Backend> Tensor<B> {
-    /// Makes a tensor of its parts. Every element that the layout names lies in the storage.
-    pub fn from_parts(
-        storage: B::Storage,
-        layout: Layout,
-        dtype: DType,
-        device: B::Device,
-    ) -> Self {
-        Tensor { storage, layout, dtype, device }
+    /// A tensor is what its backend keeps of it.
+    #[inline]
+    pub fn from_handle(handle: B::Handle) -> Self {
+        Tensor(handle)
     }
 
-    /// The backend's handle to the elements.
-    pub fn storage(&self) -> &B::Storage {
-        &self.storage
+    /// What the backend keeps of it.
+    #[inline]
+    pub fn handle(&self) -> &B::Handle {
+        &self.0
+    }
+}
+
+/// For backends that own memory.
+impl<S: Clone, D: Clone, B: Backend<Device = D, Handle = Placed<S, D>>> Tensor<B> {
+    /// The elements, and others that share their storage.
+    #[inline]
+    pub fn storage(&self) -> &S {
+        &self.0.storage
     }
 
-    /// Which element of the storage each index means.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// The same storage under another layout, without a record: what `Backend::view` does by default.
+    /// The same storage under another layout: what `Backend::view` is where nothing is recorded.
+    #[inline]
     pub fn with_layout(&self, layout: Layout) -> Self {
-        Tensor {
-            storage: self.storage.clone(),
-            layout,
-            dtype: self.dtype,
-            device: self.device.clone(),
-        }
+        let (dtype, device) = (self.dtype(), self.device().clone());
+        Tensor(Placed::new(self.0.storage.clone(), layout, dtype, device))
     }
 }
 
 impl<B: Backend> Tensor<B> {
+    /// Which element of the storage each index means.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
     /// Sizes of the dimensions.
     pub fn shape(&self) -> &Shape {
-        self.layout.shape()
+        self.layout().shape()
     }
 
     /// Sizes as a slice.
     pub fn dims(&self) -> &[usize] {
-        self.layout.shape()
+        self.layout().shape()
     }
 
     /// Number of dimensions.
     pub fn rank(&self) -> usize {
-        self.layout.rank()
+        self.layout().rank()
     }
 
     /// Number of elements.
     pub fn numel(&self) -> usize {
-        self.layout.numel()
+        self.layout().numel()
     }
 
     /// Strides, in elements.
     pub fn strides(&self) -> &[isize] {
-        self.layout.strides()
+        self.layout().strides()
     }
 
     /// Type of the elements.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.0.dtype()
     }
 
     /// Where the elements are.
     pub fn device(&self) -> &B::Device {
-        &self.device
+        self.0.device()
     }
 
     /// Whether the elements lie in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
-        self.layout.is_contiguous()
+        self.layout().is_contiguous()
     }
 
     /// The size of dimension `dim`; negative dims count from the end.
@@ -112,7 +107,7 @@ impl<B: Backend> Tensor<B> {
     /// With [`Error::Shape`] if no strides express it.
     #[track_caller]
     pub fn view_as_op(&self, op: &ViewOp) -> Self {
-        match self.layout.view(op) {
+        match self.layout().view(op) {
             Some(layout) => B::view(self, op, layout),
             None => raise(self.cannot_view(op)),
         }
@@ -166,11 +161,11 @@ impl<B: Backend> Tensor<B> {
     /// Requires that `other` is on this tensor's device.
     #[track_caller]
     pub(crate) fn same_device(&self, op: &'static str, other: &Self) {
-        if self.device != other.device {
+        if self.device() != other.device() {
             raise(Error::Device {
                 op,
-                left: self.device.to_string(),
-                right: other.device.to_string(),
+                left: self.device().to_string(),
+                right: other.device().to_string(),
             });
         }
     }
@@ -217,6 +212,6 @@ impl<B: Backend> Tensor<B> {
 
 impl<B: Backend> std::fmt::Debug for Tensor<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "tensor({}, {} on {})", self.shape(), self.dtype, self.device)
+        write!(f, "tensor({}, {} on {})", self.shape(), self.dtype(), self.device())
     }
 }

@@ -94,7 +94,8 @@ impl Pointwise {
             let gradient = self.expr.grad(together);
             let operands: Vec<Tensor<T>> = gradient.reads.iter().map(|&i| operand(i)).collect();
             let operands: Vec<&Tensor<T>> = operands.iter().collect();
-            let made = T::map(self.kernel(&gradient.expr), &operands, self.shape(), like.device());
+            let made =
+                T::map_many(self.kernel(&gradient.expr), &operands, self.shape(), like.device());
             let targets = (0..count).filter(|&i| together >> i & 1 == 1);
             targets.zip(made).for_each(|(i, grad)| results[i] = Some(grad));
         }

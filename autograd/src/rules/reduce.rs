@@ -32,7 +32,7 @@ impl Rule for Reduce {
         let operands: Vec<&Tensor<T>> = inputs.iter().collect();
         let kernel = Kernel::with(&self.pointwise.expr, &self.pointwise.params);
         let shape = self.pointwise.shape();
-        let values = T::map(kernel, &operands, shape, grad.device()).remove(0);
+        let values = T::map(kernel, &operands, shape, grad.device());
         let grad = match self.op {
             ReduceOp::Max | ReduceOp::Min => extremum_grad(grad, &values, &result[0], &self.dims),
             ReduceOp::Prod => prod_grad(grad, &values, &result[0], &self.dims),

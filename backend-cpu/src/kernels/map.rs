@@ -1,7 +1,7 @@
 //! `map`, `map_into`, `map_each_into`: programs over whole tensors.
 
 use kiln_tensor_core::{Kernel, Outputs, Shape, Tensor};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::expr::{BLOCK, Job, Operand, Place, Program, program};
 use super::strides::Merged;
@@ -10,11 +10,15 @@ use crate::storage::{Fresh, Locked, ReadFew};
 use crate::threads::parallel_for;
 
 /// See `Backend::map`.
-pub(crate) fn map(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], shape: &Shape) -> Outputs<Cpu> {
+#[inline]
+pub(crate) fn map(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], shape: &Shape) -> Tensor<Cpu> {
+    map_few(program(kernel.expr), kernel, inputs, shape)
+        .unwrap_or_else(|| map_many(kernel, inputs, shape).remove(0))
+}
+
+/// See `Backend::map_many`.
+pub(crate) fn map_many(kernel: Kernel<'_>, inputs: &[&Tensor<Cpu>], shape: &Shape) -> Outputs<Cpu> {
     let program = program(kernel.expr);
-    if let Some(out) = map_few(program, kernel, inputs, shape) {
-        return smallvec![out];
-    }
     let mut fresh: SmallVec<[Fresh; 1]> =
         kernel.expr.outputs().iter().map(|o| Fresh::beside(inputs, shape, o.dtype)).collect();
     if shape.numel() > 0 {

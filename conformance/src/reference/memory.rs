@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use kiln_tensor_core::{DType, Layout, MemoryStats, Scalar, Shape, Tensor};
+use kiln_tensor_core::{DType, Layout, MemoryStats, Placed, Scalar, Shape, Tensor};
 use parking_lot::RwLock;
 
 use super::{Ref, Reference, ReferenceDevice};
@@ -125,6 +125,7 @@ impl Array {
         PEAK.fetch_max(allocated, Ordering::Relaxed);
         let memory = Memory { elements: RwLock::new(elements), version: AtomicU64::new(0), bytes };
         let storage = ReferenceStorage(Arc::new(memory));
-        Tensor::from_parts(storage, Reference::layout(&self.shape), dtype, ReferenceDevice)
+        let layout = Reference::layout(&self.shape);
+        Tensor::from_handle(Placed::new(storage, layout, dtype, ReferenceDevice))
     }
 }

@@ -12,8 +12,8 @@ use std::fmt;
 
 use kiln_tensor_core::expr::eval;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Device, Kernel, Layout, MemoryStats, Outputs, PoolSpec, ReduceOp,
-    Scalar, ScanOp, ScatterOp, Shape, Tensor,
+    Backend, ConvSpec, DType, Device, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec,
+    ReduceOp, Scalar, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 use crate::host::{decode, encode, indices};
@@ -53,7 +53,7 @@ fn evaluate(kernel: Kernel<'_>, inputs: &[&Ref], shape: &Shape) -> Vec<Vec<Scala
 
 impl Backend for Reference {
     type Device = ReferenceDevice;
-    type Storage = ReferenceStorage;
+    type Handle = Placed<ReferenceStorage, ReferenceDevice>;
 
     fn name() -> &'static str {
         "reference"
@@ -71,6 +71,10 @@ impl Backend for Reference {
     fn empty(shape: &Shape, dtype: DType, _: &ReferenceDevice) -> Ref {
         let unspecified = if dtype.is_float() { Scalar::F64(f64::NAN) } else { Scalar::I64(-85) };
         Array { shape: shape.clone(), values: vec![unspecified; shape.numel()] }.store(dtype)
+    }
+
+    fn view(x: &Ref, _: &ViewOp, layout: Layout) -> Ref {
+        x.with_layout(layout)
     }
 
     fn sync(_: &ReferenceDevice) {}
@@ -95,7 +99,7 @@ impl Backend for Reference {
         memory::reset_peak();
     }
 
-    fn map(
+    fn map_many(
         kernel: Kernel<'_>,
         inputs: &[&Ref],
         shape: &Shape,

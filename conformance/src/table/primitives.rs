@@ -72,6 +72,23 @@ make_rows! { ($) primitives "primitives";
     map {
         dtypes: FLOATS,
         sample: |g| {
+            let (_, shapes) = g.broadcast(2, 0..=4);
+            Sample::new(shapes.iter().map(|s| g.values(s, NORMAL)).collect::<Vec<_>>())
+        },
+        run: |x, _| {
+            let dtypes = [x[0].dtype(), x[1].dtype()];
+            let program = Expr::with_params("one_result", dtypes, [], |[a, b], []| [a * b + a.sin()]);
+            let shape = x[0].shape().broadcast(x[1].shape()).unwrap();
+            vec![B::map(Kernel::new(&program), &[&x[0], &x[1]], &shape, x[0].device())]
+        },
+        oracle: Oracle::Reference,
+        tolerance: Tolerance::new(4.0, 8.0, "a sine and two roundings of numbers up to 8"),
+        kinks: &[],
+        order: 2,
+    }
+    map_many {
+        dtypes: FLOATS,
+        sample: |g| {
             let (_, shapes) = g.broadcast(3, 0..=4);
             Sample::new(shapes.iter().map(|s| g.values(s, NORMAL)).collect::<Vec<_>>())
         },
@@ -83,7 +100,7 @@ make_rows! { ($) primitives "primitives";
                 |[a, b, c], []| [a * b + c, (a - c) * b.sin()],
             );
             let shape = x[0].shape().broadcast(x[1].shape()).and_then(|s| s.broadcast(x[2].shape()));
-            B::map(Kernel::new(&program), &[&x[0], &x[1], &x[2]], &shape.unwrap(), x[0].device())
+            B::map_many(Kernel::new(&program), &[&x[0], &x[1], &x[2]], &shape.unwrap(), x[0].device())
                 .to_vec()
         },
         oracle: Oracle::Reference,

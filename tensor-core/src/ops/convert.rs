@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::pointwise::{only, writable};
+use super::pointwise::writable;
 use crate::{Backend, DType, Element, Error, Expr, Kernel, Scalar, Tensor, raise};
 
 /// The program that converts (or just copies) elements.
@@ -31,7 +31,7 @@ impl<B: Backend> Tensor<B> {
 
     fn converted(&self, dtype: DType) -> Self {
         let expr = cast_program(self.dtype(), dtype);
-        only(B::map(Kernel::new(expr), &[self], self.shape(), self.device()))
+        B::map(Kernel::new(expr), &[self], self.shape(), self.device())
     }
 
     /// The elements on another device; the same tensor if it is there already.

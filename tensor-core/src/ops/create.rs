@@ -1,6 +1,6 @@
 //! Making tensors.
 
-use super::pointwise::{PerDType, only, writable};
+use super::pointwise::{PerDType, writable};
 use crate::expr::Builder;
 use crate::{Backend, DType, Element, Error, Expr, Kernel, Scalar, Shape, Shared, Tensor, raise};
 
@@ -75,7 +75,7 @@ impl<B: Backend> Tensor<B> {
     ) -> Self {
         let (options, value) = (options.into(), value.into());
         let expr = constant(options.dtype.unwrap_or(value.dtype()));
-        only(B::map(Kernel::with(expr, &[value]), &[], &shape.into(), options.device))
+        B::map(Kernel::with(expr, &[value]), &[], &shape.into(), options.device)
     }
 
     /// A tensor of zeros.

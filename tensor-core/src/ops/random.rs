@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::pointwise::{PerDType, only, writable};
+use super::pointwise::{PerDType, writable};
 use crate::expr::Builder;
 use crate::{
     Backend, DType, Error, Expr, Kernel, Options, Scalar, Shape, Tensor, Val, next_draw, raise,
@@ -52,7 +52,7 @@ impl Distribution {
     ) -> Tensor<B> {
         let expr = self.program(options.dtype.unwrap_or(DType::F32));
         let params = Self::params::<B>(options.device, a, b);
-        only(B::map(Kernel::with(expr, &params), &[], shape, options.device))
+        B::map(Kernel::with(expr, &params), &[], shape, options.device)
     }
 
     #[track_caller]
@@ -125,7 +125,7 @@ impl<B: Backend> Tensor<B> {
         let draw = next_draw(options.device);
         let count = high.saturating_sub(low);
         let params = [draw.seed as i64, draw.stream as i64, low, count].map(Scalar::I64);
-        only(B::map(Kernel::with(expr, &params), &[], &shape.into(), options.device))
+        B::map(Kernel::with(expr, &params), &[], &shape.into(), options.device)
     }
 
     /// The integers `0 .. n` in random order, `i64`.
@@ -160,7 +160,7 @@ impl<B: Backend> Tensor<B> {
         });
         let draw = next_draw(self.device());
         let params = [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64));
-        only(B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device()))
+        B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device())
     }
 
     /// Overwrites the elements with uniform random numbers in `[low, high)`.
@@ -217,7 +217,7 @@ impl<B: Backend> Tensor<B> {
         let bits = [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64));
         let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
         let params = [bits[0], bits[1], Scalar::F64(p), Scalar::F64(scale)];
-        only(B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device()))
+        B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device())
     }
 
     /// `dropout` of whole channels: the first two dims of `[n, c, …]` (Tompson et al. 2015).

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::create::Options;
-use super::pointwise::{PerDType, only};
+use super::pointwise::PerDType;
 use crate::expr::Builder;
 use crate::{Backend, DType, Error, Expr, Kernel, Scalar, Shape, Tensor, Val, raise};
 
@@ -103,7 +103,7 @@ impl<B: Backend> Tensor<B> {
             start + i.cast(start.dtype()) * step
         });
         let params = [steps.start, steps.step, Scalar::I64(0)];
-        only(B::map(Kernel::with(expr, &params), &[], &steps.count().into(), options.device))
+        B::map(Kernel::with(expr, &params), &[], &steps.count().into(), options.device)
     }
 
     /// `steps` numbers from `start` to `end`, both included, evenly spaced.
@@ -126,7 +126,7 @@ impl<B: Backend> Tensor<B> {
             }
         });
         let params = [start.into(), end.into(), steps.into()];
-        only(B::map(Kernel::with(expr, &params), &[], &steps.into(), options.device))
+        B::map(Kernel::with(expr, &params), &[], &steps.into(), options.device)
     }
 
     /// Ones on the diagonal, zeros elsewhere: `eye(3, …)` is square, `eye([3, 4], …)` is not.
@@ -150,7 +150,7 @@ impl<B: Backend> Tensor<B> {
         let expr =
             ramp("eye", &PROGRAMS, dtype, |i, [_, _, cols]| (i % cols).eq(i.trunc_div(cols)));
         let params = [Scalar::I64(0), Scalar::I64(0), cols.into()];
-        only(B::map(Kernel::with(expr, &params), &[], &[rows, cols].into(), options.device))
+        B::map(Kernel::with(expr, &params), &[], &[rows, cols].into(), options.device)
     }
 
     /// The lower triangle of matrices `[…, rows, cols]`: elements above diagonal `diagonal` become 0.
@@ -198,7 +198,7 @@ impl<B: Backend> Tensor<B> {
             builder.finish(op, &[(out, self.dtype())])
         });
         let params = [rows.into(), cols.into(), Scalar::I64(diagonal as i64)];
-        only(B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device()))
+        B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device())
     }
 
     /// A new last dimension of `classes` with a 1 at the place that each `i64` element names and zeros
@@ -239,6 +239,6 @@ impl<B: Backend> Tensor<B> {
         shape.push(classes);
         let params = [classes.into()];
         let kernel = Kernel::with(expr, &params);
-        only(B::map(kernel, &[&column], &shape, self.device()))
+        B::map(kernel, &[&column], &shape, self.device())
     }
 }

@@ -1,6 +1,7 @@
 //! Feeding blocks of operands through a program.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 use smallvec::SmallVec;
 
@@ -276,46 +277,88 @@ impl Program {
         (output, size): (*mut u8, usize),
         len: usize,
     ) -> bool {
-        let slots = self.inputs + 1;
-        let mut registers = [Register { ptr: output, step: 1 }; 12];
-        if slots + self.constants.len() + self.temporaries > registers.len() {
+        let needed = self.inputs + 1 + self.constants.len() + self.temporaries;
+        if needed > FEW {
             return false;
         }
-        let bytes = slots * STAGE + self.temporaries * self.slot;
-        with_scratch(bytes + 64, |memory| {
-            let scratch = memory.wrapping_add(memory.align_offset(64));
-            let stage = |slot: usize| scratch.wrapping_add(slot * STAGE);
-            let padded = len.next_multiple_of(GROUP);
-            for (k, (from, size)) in inputs.into_iter().flatten().enumerate() {
-                registers[k].ptr = if padded == len {
-                    from.cast_mut()
-                } else {
-                    // SAFETY: the input has these bytes, and the stage room for a block.
-                    unsafe { few_bytes(from, stage(k), len * size) };
-                    stage(k)
-                };
+        let padded = len.next_multiple_of(GROUP);
+        if padded == GROUP {
+            let mut scratch = MaybeUninit::<[Line; FEW]>::uninit();
+            let stage = Stage { memory: scratch.as_mut_ptr().cast(), bytes: size_of::<Line>() };
+            for k in 0..self.inputs {
+                // SAFETY: a stage has these bytes. Steps also read the elements that pad a line.
+                unsafe { stage.at(k).write_bytes(0, size_of::<Line>()) };
             }
-            if padded != len {
-                registers[self.inputs].ptr = stage(self.inputs);
-            }
-            let (fixed, free) = registers[slots..].split_at_mut(self.constants.len());
-            for (register, splat) in fixed.iter_mut().zip(&self.constants) {
-                *register = Register { ptr: splat.as_ptr().cast_mut().cast(), step: 0 };
-            }
-            for (k, register) in free.iter_mut().take(self.temporaries).enumerate() {
-                register.ptr = stage(slots).wrapping_add(k * self.slot);
-            }
-            let frame = Frame { registers: &registers, len: padded, index: 0, numbers: &[] };
-            for step in &self.steps {
-                // SAFETY: as in `Runner::block`.
-                unsafe { (step.run)(&frame, step) };
-            }
-            if padded != len {
-                // SAFETY: the output has these bytes, and nobody else uses them now.
-                unsafe { few_bytes(stage(self.inputs), output, len * size) };
-            }
-        });
+            self.run_staged(inputs, (output, size), len, stage);
+        } else {
+            with_scratch(FEW * STAGE + 64, |memory| {
+                let memory = memory.wrapping_add(memory.align_offset(64));
+                self.run_staged(inputs, (output, size), len, Stage { memory, bytes: STAGE });
+            });
+        }
         true
+    }
+
+    #[inline]
+    fn run_staged(
+        &self,
+        inputs: [Option<(*const u8, usize)>; 3],
+        (output, size): (*mut u8, usize),
+        len: usize,
+        stage: Stage,
+    ) {
+        let slots = self.inputs + 1;
+        let padded = len.next_multiple_of(GROUP);
+        let mut registers = [Register { ptr: output, step: 1 }; FEW];
+        for (k, (from, size)) in inputs.into_iter().flatten().enumerate() {
+            registers[k].ptr = if padded == len {
+                from.cast_mut()
+            } else {
+                // SAFETY: the input has these bytes, and the stage room for them.
+                unsafe { few_bytes(from, stage.at(k), len * size) };
+                stage.at(k)
+            };
+        }
+        if padded != len {
+            registers[self.inputs].ptr = stage.at(self.inputs);
+        }
+        let (fixed, free) = registers[slots..].split_at_mut(self.constants.len());
+        for (register, splat) in fixed.iter_mut().zip(&self.constants) {
+            *register = Register { ptr: splat.as_ptr().cast_mut().cast(), step: 0 };
+        }
+        for (k, register) in free.iter_mut().take(self.temporaries).enumerate() {
+            register.ptr = stage.at(slots + k);
+        }
+        let frame = Frame { registers: &registers, len: padded, index: 0, numbers: &[] };
+        for step in &self.steps {
+            // SAFETY: as in `Runner::block`.
+            unsafe { (step.run)(&frame, step) };
+        }
+        if padded != len {
+            // SAFETY: the output has these bytes, and nobody else uses them now.
+            unsafe { few_bytes(stage.at(self.inputs), output, len * size) };
+        }
+    }
+}
+
+/// Registers of a program that `run_few` takes.
+const FEW: usize = 12;
+
+/// Sixteen elements of any type.
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "room only")] [u64; GROUP]);
+
+/// Room for the elements of some registers.
+#[derive(Clone, Copy)]
+struct Stage {
+    memory: *mut u8,
+    /// Bytes of one.
+    bytes: usize,
+}
+
+impl Stage {
+    fn at(self, slot: usize) -> *mut u8 {
+        self.memory.wrapping_add(slot * self.bytes)
     }
 }
 

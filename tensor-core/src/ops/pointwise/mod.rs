@@ -140,7 +140,7 @@ impl Unary {
     pub fn call<B: Backend>(&self, x: &Tensor<B>, numbers: &[Scalar]) -> Tensor<B> {
         self.check(x.dtype(), numbers);
         let kernel = Kernel::with(self.program(x.dtype(), numbers, false), numbers);
-        only(B::map(kernel, &[x], x.shape(), x.device()))
+        B::map(kernel, &[x], x.shape(), x.device())
     }
 
     /// Applies the function to a tensor that is given up: its memory is used for the result where
@@ -154,7 +154,7 @@ impl Unary {
             B::map_into(kernel, &[&x], &[&x]);
             return x;
         }
-        only(B::map(kernel, &[&x], x.shape(), x.device()))
+        B::map(kernel, &[&x], x.shape(), x.device())
     }
 
     /// Applies the function in place.
@@ -242,7 +242,7 @@ impl Binary {
             }
             Term::Tensor(b) => {
                 let (expr, shape) = self.checked(a, b);
-                only(B::map(Kernel::new(expr), &[a, b], &shape, a.device()))
+                B::map(Kernel::new(expr), &[a, b], &shape, a.device())
             }
         }
     }
@@ -264,7 +264,7 @@ impl Binary {
                     B::map_into(kernel, &[&a, b], &[&a]);
                     return a;
                 }
-                only(B::map(kernel, &[&a, b], &shape, a.device()))
+                B::map(kernel, &[&a, b], &shape, a.device())
             }
         }
     }
@@ -313,11 +313,6 @@ impl Binary {
         self.takes.check(self.name, common, &[a.dtype(), b.dtype()]);
         (self.program(a.dtype(), b.dtype(), common, false), shape)
     }
-}
-
-/// The one result of a one-output program.
-pub(crate) fn only<B: Backend>(outputs: crate::Outputs<B>) -> Tensor<B> {
-    outputs.into_iter().next().expect("a program has an output")
 }
 
 /// The shape that two tensors broadcast to.

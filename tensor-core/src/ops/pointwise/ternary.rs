@@ -1,6 +1,6 @@
 //! Elementwise ops of three operands: choices and fused products.
 
-use super::{PerDType, only, result_dtype, writable};
+use super::{PerDType, result_dtype, writable};
 use crate::expr::Builder;
 use crate::{
     Backend, DType, Error, Expr, Fused, FusedWith, Kernel, Operand, Scalar, Tensor, Term, raise,
@@ -58,7 +58,7 @@ impl<B: Backend> Tensor<B> {
         let shape = super::broadcast("masked_fill", self, mask);
         let kernel_params = [value];
         let kernel = Kernel::with(fill(self.dtype()), &kernel_params);
-        only(B::map(kernel, &[self, mask], &shape, self.device()))
+        B::map(kernel, &[self, mask], &shape, self.device())
     }
 
     /// `masked_fill`, in place.
