@@ -61,7 +61,6 @@ fn every_primitive_has_a_row() {
 const NO_OPS: &[(&str, &str)] = &[
     ("from_handle", "for backends"),
     ("handle", "for backends"),
-    ("storage", "for backends"),
     ("layout", "for backends"),
     ("with_layout", "for backends"),
     ("view_as_op", "for backends; the rows named `view` go through it"),
