@@ -62,7 +62,6 @@ const NO_OPS: &[(&str, &str)] = &[
     ("from_handle", "for backends"),
     ("handle", "for backends"),
     ("layout", "for backends"),
-    ("with_layout", "for backends"),
     ("view_as_op", "for backends; the rows named `view` go through it"),
     ("shape", "reads the layout"),
     ("dims", "reads the layout"),
