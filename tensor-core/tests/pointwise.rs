@@ -123,14 +123,32 @@ fn powers_by_number() {
     close(&x.pow(-0.5), &[0.5, 1.0 / 3.0, NAN]);
     assert_eq!(t([3, -2]).pow(2).to_vec::<i32>(), [9, 4]);
     assert_eq!(t([3, -2]).pow(2.0).dtype(), DType::F32);
-    assert_eq!(t([3, 1, -1]).pow(-1).to_vec::<i32>(), [0, 1, -1]);
     assert_eq!(v(&x.narrow(0, 0, 2).copy().pow_(2)), [16., 81.]);
+}
+
+#[test]
+fn integers_have_no_negative_powers() {
+    let x = t([2, 1, -1, 0]);
+    let refuses = |f: &dyn Fn() -> Ref| {
+        assert!(matches!(refused(f), Error::Argument { op: "pow", .. }));
+    };
+    refuses(&|| x.pow(-1));
+    refuses(&|| x.copy().pow_(-2));
+    refuses(&|| t([true]).pow(-1));
+    refuses(&|| t([5]).to_dtype(DType::U8).pow(-1));
+    close(&x.pow(-1.0), &[0.5, 1.0, -1.0, f64::INFINITY]);
+    // What stands in a tensor is not looked at: torch.tensor([2, 1, -1, 0]) ** torch.tensor([-1, -2, -3, -1]).
+    assert_eq!(v(&x.pow(t([-1, -2, -3, -1]))), [0., 1., -1., 0.]);
+    assert_eq!(v(&t([2.0]).pow(-1)), [0.5]);
 }
 
 #[test]
 fn quotients_round_down_exactly() {
     let (a, b) = (t([1.0, -1.0, 6.0, 0.5, -0.5, 1.0]), t([0.1, 0.1, 0.1, 2.0, 2.0, 0.0]));
     assert_eq!(v(&a.floor_divide(&b)), [9., -10., 59., 0., -1., INF]);
+    let (a, b) =
+        (t([INF, -INF, 0.5, -0.5, INF, 2.5, NAN]), t([1.0, 0.0, -INF, INF, INF, NAN, 1.0]));
+    close(&a.floor_divide(&b), &[NAN, -INF, -1.0, -1.0, NAN, NAN, NAN]);
     assert_eq!(t([7, -7, 7]).floor_divide(t([2, 2, -2])).to_vec::<i32>(), [3, -4, -4]);
 }
 

@@ -52,7 +52,7 @@ binary! {
     sub sub_ Numbers "a − b" = |a, b| a - b;
     mul mul_ All "a · b" = |a, b| a * b;
     div div_ All "a / b; integers give a float." = |a, b| a / b;
-    pow pow_ Numbers power "aᵇ; of integers, 0 where b is negative, unless a is ±1." = |a, b| a.pow(b);
+    pow pow_ Numbers power "aᵇ. Where integers meet a negative exponent: an error if it is a number, else 0 unless a is ±1, as in PyTorch." = |a, b| a.pow(b);
     remainder remainder_ Numbers "a − b · ⌊a / b⌋, with the sign of `b`." = |a, b| a % b;
     fmod fmod_ Numbers "The remainder with the sign of `a`." = |a, b| a.fmod(b);
     floor_divide floor_divide_ Numbers "⌊a / b⌋, of the exact quotient; integers over zero give 0." = |a, b| a.floor_div(b);
@@ -97,15 +97,20 @@ fn floats<'b>(a: Val<'b>, b: Val<'b>) -> (Val<'b>, Val<'b>) {
     (a.cast(dtype), b.cast(dtype))
 }
 
-/// Powers that are cheaper, and exact, as products and roots.
-fn power(dtype: DType, exponent: Scalar) -> Option<&'static Unary> {
+/// Powers that are cheaper, and exact, as products and roots; none of integers is negative.
+fn power(dtype: DType, exponent: Scalar) -> Result<Option<&'static Unary>, &'static str> {
     static SQUARE: Unary = Unary::new("pow", 0, |x, _| x.square());
     static CUBE: Unary = Unary::new("pow", 0, |x, _| x * x * x);
     static SQRT: Unary = Unary::new("pow", 0, |x, _| x.sqrt());
     static RSQRT: Unary = Unary::new("pow", 0, |x, _| x.rsqrt());
     static RECIP: Unary = Unary::new("pow", 0, |x, _| x.recip());
     let whole = !dtype.is_float();
-    match exponent.to_f64() {
+    if !dtype.promote_scalar(exponent).is_float() && exponent.to_i64() < 0 {
+        return Err(
+            "integers have no negative integer powers; a float exponent, as in -1.0, gives floats",
+        );
+    }
+    Ok(match exponent.to_f64() {
         _ if dtype.promote_scalar(exponent) != dtype || dtype == DType::Bool => None,
         2.0 => Some(&SQUARE),
         3.0 => Some(&CUBE),
@@ -114,5 +119,5 @@ fn power(dtype: DType, exponent: Scalar) -> Option<&'static Unary> {
         -0.5 => Some(&RSQRT),
         -1.0 => Some(&RECIP),
         _ => None,
-    }
+    })
 }

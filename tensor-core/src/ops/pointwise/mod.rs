@@ -167,6 +167,9 @@ impl Unary {
     }
 }
 
+/// A cheaper function for some numbers on the right; or why a number will not do.
+type Shortcut = fn(DType, Scalar) -> Result<Option<&'static Unary>, &'static str>;
+
 /// An elementwise function of two tensors, or of a tensor and a number.
 #[derive(Debug)]
 pub struct Binary {
@@ -179,8 +182,7 @@ pub struct Binary {
     left: Unary,
     /// The dtypes that it takes, once its operands are promoted.
     pub takes: Takes,
-    /// A cheaper function for some numbers on the right.
-    shortcut: fn(DType, Scalar) -> Option<&'static Unary>,
+    shortcut: Shortcut,
 }
 
 impl Binary {
@@ -193,7 +195,7 @@ impl Binary {
     ) -> Self {
         let right = Unary::new(name, 1, right);
         let left = Unary::new(name, 1, left);
-        let shortcut: fn(DType, Scalar) -> Option<&'static Unary> = |_, _| None;
+        let shortcut: Shortcut = |_, _| Ok(None);
         Binary { name, f, tensors: slots(), right, left, takes: Takes::All, shortcut }
     }
 
@@ -205,18 +207,20 @@ impl Binary {
         self
     }
 
-    /// The row with cheaper functions, of no further number, for some numbers on the right.
-    pub const fn shortened(
-        mut self,
-        shortcut: fn(DType, Scalar) -> Option<&'static Unary>,
-    ) -> Self {
+    /// The row with cheaper functions, of no further number, for some numbers on the right; others it
+    /// may turn away.
+    pub const fn shortened(mut self, shortcut: Shortcut) -> Self {
         self.shortcut = shortcut;
         self
     }
 
     /// The function with a number on the right; it takes as many of `[number]` as it has params.
+    #[track_caller]
     fn by(&self, dtype: DType, number: Scalar) -> &Unary {
-        (self.shortcut)(dtype, number).unwrap_or(&self.right)
+        match (self.shortcut)(dtype, number) {
+            Ok(shorter) => shorter.unwrap_or(&self.right),
+            Err(why) => raise(Error::Argument { op: self.name, why: why.into() }),
+        }
     }
 
     /// The program on two tensors that meet in `common` (one of the two dtypes, or their promotion).
