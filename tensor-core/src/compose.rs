@@ -193,18 +193,30 @@ pub fn layer_norm<B: Backend>(
     [affine(NORMALIZE.call([x, &mean, &rstd]), weight, bias), mean, rstd]
 }
 
+/// `Σ g · x̂` along `dims`, in the type that the elements are computed in.
+fn dot<B: Backend>(grad: &Tensor<B>, normalized: &Tensor<B>, dims: &[usize]) -> Tensor<B> {
+    static DOT: Fused<2, Fn2> = Fused::new("mul", |[g, x]| g.cast(g.dtype().compute()) * x);
+    DOT.reduce(ReduceOp::Sum, [grad, normalized], dims)
+}
+
 /// The gradient of `(x − mean) · rstd` in `x`, with mean and rstd taken along `dims`:
-/// `rstd · (g − mean(g) − x̂ · mean(g · x̂))`.
+/// `rstd · (g − mean(g) − x̂ · mean(g · x̂))`. Both means are taken in the type that the elements are
+/// computed in, where sums of narrow floats fit.
 fn normalize_grad<B: Backend>(
     grad: &Tensor<B>,
     normalized: &Tensor<B>,
     rstd: &Tensor<B>,
     dims: &[usize],
 ) -> Tensor<B> {
+    static GRAD: Fused<5, for<'b> fn([Val<'b>; 5]) -> Val<'b>> =
+        Fused::new("normalize_grad", |[g, x, rstd, mean, slope]| {
+            ((g - mean - x * slope) * rstd).cast(g.dtype())
+        });
     let count = dims.iter().map(|&d| grad.dims()[d]).product::<usize>() as f64;
-    let mean = reduce(ReduceOp::Sum, grad, dims) / count;
-    let slope = reduce(ReduceOp::Sum, &(grad * normalized), dims) / count;
-    (grad - mean - normalized * slope) * rstd
+    let wide = Kernel::new(cast_program(grad.dtype(), grad.dtype().compute()));
+    let mean = B::reduce(ReduceOp::Sum, wide, &[grad], grad.shape(), dims) / count;
+    let slope = dot(grad, normalized, dims) / count;
+    GRAD.call([grad, normalized, rstd, &mean, &slope])
 }
 
 /// See [`Backend::layer_norm_grad`].
@@ -222,7 +234,7 @@ pub fn layer_norm_grad<B: Backend>(
     let scaled = weight.map_or_else(|| grad.clone(), |weight| grad * weight);
     [
         normalize_grad(&scaled, &normalized, rstd, &over),
-        reduce(ReduceOp::Sum, &(grad * &normalized), &batch).without(&batch),
+        dot(grad, &normalized, &batch).without(&batch).to_dtype(grad.dtype()),
         reduce(ReduceOp::Sum, grad, &batch).without(&batch),
     ]
 }
@@ -270,7 +282,7 @@ pub fn batch_norm_grad<B: Backend>(
     let scaled = weight.map_or_else(|| grad.clone(), |w| grad * per_channel(w, x));
     [
         normalize_grad(&scaled, &normalized, &rstd, &over),
-        reduce(ReduceOp::Sum, &(grad * &normalized), &over).without(&over),
+        dot(grad, &normalized, &over).without(&over).to_dtype(grad.dtype()),
         reduce(ReduceOp::Sum, grad, &over).without(&over),
     ]
 }

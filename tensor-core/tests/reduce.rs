@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{close, refused, t, v};
-use kiln_tensor_core::{DType, Error};
+use common::{Ref, close, refused, t, v};
+use kiln_conformance::Reference;
+use kiln_tensor_core::{Backend, DType, Error};
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -32,6 +33,30 @@ fn means_of_narrow_floats_do_not_overflow() {
     assert_eq!(v(&x.var()), [0.]);
     assert_eq!(v(&x.reshape([1, 4]).layer_norm([4], None, None, 1e-5)), [0.; 4]);
     assert_eq!(v(&(&x / 240.0).norm()), [500.]);
+}
+
+/// The sum of these gradients is beyond the largest `f16`, their mean is not.
+#[test]
+fn norm_gradients_of_narrow_floats_do_not_overflow() {
+    let row: Vec<f32> = (0..64).map(|i| (i % 2) as f32 * 2.0 - 1.0).collect();
+    let x = t(row).reshape([1, 64]).to_dtype(DType::F16);
+    let grad = (&x * 1500.0 + 1500.0).to_dtype(DType::F16);
+    let [y, mean, rstd] = Reference::layer_norm(&x, None, None, 1, 0.0);
+    assert_eq!(v(&y), v(&x));
+    let [in_x, in_weight, _] = Reference::layer_norm_grad(&grad, &x, &mean, &rstd, None, 1, 0.0);
+    assert_eq!(in_x.dtype(), DType::F16);
+    assert_eq!(v(&in_x), [0.; 64]);
+    assert_eq!(v(&in_weight), v(&(&grad * &y)));
+    let channels = |x: &Ref| x.reshape([64, 1]);
+    let [in_x, ..] = Reference::batch_norm_grad(
+        &channels(&grad),
+        &channels(&x),
+        &t([0f32]).to_dtype(DType::F16),
+        &t([1f32]).to_dtype(DType::F16),
+        None,
+        0.0,
+    );
+    assert_eq!(v(&in_x), [0.; 64]);
 }
 
 #[test]
