@@ -13,9 +13,6 @@ const ROUNDED: Tolerance =
 const LIBRARY: Tolerance =
     Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
 const SUMS: Tolerance = Tolerance::new(4.0, 2.0, "a sum that cancels below 0");
-/// The same without infinities.
-const PLAIN_DIVIDEND: Fill = Fill { special: false, ..DIVIDEND };
-const PLAIN_DIVISOR: Fill = Fill { special: false, ..DIVISOR };
 const ALL: &[DType] = &DType::ALL;
 
 const ANY: Fill = NORMAL.special();
@@ -89,7 +86,7 @@ binary! { ($)
     pow NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [(0.0, 2.0) => (0.0, 0.0), (0.0, 0.0) => (0.0, 0.0), (1.0, 0.0) => (0.0, 0.0)] 2;
     remainder NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
     fmod NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
-    floor_divide NUMBERS PLAIN_DIVIDEND PLAIN_DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
+    floor_divide NUMBERS DIVIDEND DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
     maximum ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
     minimum ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
     atan2 NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;

@@ -12,8 +12,6 @@ use crate::strategies::{Gen, NORMAL, POSITIVE, Purpose, Sample};
 const EXACT: Tolerance = Tolerance::EXACT;
 const SUM: Tolerance = Tolerance::new(4.0, 32.0, "a sum in another order, of up to 210 numbers");
 const ROUNDED: Tolerance = Tolerance::new(1.0, 0.0, "one rounding");
-/// Whether results are rounded to narrow floats before they are added is the backend's choice.
-const WIDE: &[DType] = &[DType::F64, DType::F32];
 const ALL: &[DType] = &DType::ALL;
 
 /// An operand and arguments that depend on its shape.
@@ -355,7 +353,7 @@ make_rows! { ($) shaping "shaping";
         order: 0,
     }
     fused_closures {
-        dtypes: WIDE,
+        dtypes: FLOATS,
         sample: |g| {
             let (whole, shapes) = g.broadcast(3, 0..=4);
             let dims = g.dims(whole.rank());
