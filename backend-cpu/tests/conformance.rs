@@ -2,4 +2,4 @@
 
 use kiln_backend_cpu::Cpu;
 
-kiln_conformance::suite!(Cpu, Cpu::device(), skips: &[], cases: 36_880);
+kiln_conformance::suite!(Cpu, Cpu::device(), skips: &[], cases: 50_960);

@@ -2,4 +2,4 @@
 
 use kiln_conformance::{Reference, ReferenceDevice};
 
-kiln_conformance::suite!(Reference, ReferenceDevice, skips: &[], cases: 36_880);
+kiln_conformance::suite!(Reference, ReferenceDevice, skips: &[], cases: 50_960);

@@ -20,11 +20,15 @@ use crate::strategies::{Gen, Sample};
 pub mod binary;
 pub mod functional;
 pub mod fused;
+pub mod joins;
+pub mod picks;
 mod plain;
 pub mod pointwise;
 pub mod primitives;
+pub mod ranges;
 pub mod reductions;
 pub mod shaping;
+pub mod views;
 pub mod windows;
 
 /// What a result is compared with.
@@ -204,5 +208,9 @@ families! { ($)
     fused
     functional
     shaping
+    views
+    joins
+    picks
+    ranges
     reductions
 }

@@ -38,7 +38,7 @@ fn one_dim(g: &mut Gen, fill: crate::strategies::Fill, empty: bool) -> Sample {
 }
 
 /// A target, an index and a source of the index's shape.
-fn scattered(g: &mut Gen, fill: crate::strategies::Fill, unique: bool) -> Sample {
+pub(super) fn scattered(g: &mut Gen, fill: crate::strategies::Fill, unique: bool) -> Sample {
     let shape = g.nonempty(1..=4);
     let dim = g.below(shape.rank());
     let mut short = shape.clone();

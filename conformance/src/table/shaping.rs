@@ -2,37 +2,17 @@
 
 use kiln_tensor_core::{DType, Ellipsis, Fused, FusedWith, NewAxis, Shape, Step, Tensor};
 
-use super::plain::{along, picked, unchanged, values};
+use super::plain::{along, at, picked, sizes, unchanged, values, with};
 use super::{Oracle, make_rows};
 use crate::Form;
 use crate::agree::Tolerance;
 use crate::layouts::{FLOATS, NUMBERS};
-use crate::strategies::{Gen, NORMAL, POSITIVE, Purpose, Sample};
+use crate::strategies::{NORMAL, POSITIVE, Purpose, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
 const SUM: Tolerance = Tolerance::new(4.0, 32.0, "a sum in another order, of up to 210 numbers");
 const ROUNDED: Tolerance = Tolerance::new(1.0, 0.0, "one rounding");
 const ALL: &[DType] = &DType::ALL;
-
-/// An operand and arguments that depend on its shape.
-fn with(
-    g: &mut Gen,
-    ranks: std::ops::RangeInclusive<usize>,
-    f: fn(&mut Gen, &Shape) -> Vec<i64>,
-) -> Sample {
-    let shape = g.shape(ranks);
-    let args = f(g, &shape);
-    Sample::new([g.values(&shape, NORMAL)]).with(args)
-}
-
-fn sizes(args: &[i64]) -> Vec<isize> {
-    args.iter().map(|&n| n as isize).collect()
-}
-
-/// The dim that a number means.
-fn at(dim: i64, rank: usize) -> usize {
-    (if dim < 0 { dim + rank as i64 } else { dim }) as usize
-}
 
 fn swapped(shape: &Shape, a: usize, b: usize) -> Shape {
     let mut to = shape.clone();
