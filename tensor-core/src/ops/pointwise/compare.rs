@@ -1,10 +1,14 @@
 //! Whole tensors compared, with one answer.
 
-use crate::{Backend, FusedWith, Tensor};
+use crate::{Backend, DType, FusedWith, Tensor};
 
 static CLOSE: FusedWith<2, 3> = FusedWith::new("isclose", |[a, b], [rtol, atol, equal_nan]| {
-    let (apart, both_nan) = ((a - b).abs(), a.is_nan() & b.is_nan() & equal_nan.ne(0.0));
-    let near = apart.le(atol + (rtol * b).abs()) & !apart.is_inf();
+    // A difference of integers could wrap.
+    let common = a.dtype().promote(b.dtype());
+    let wide = if common.is_float() { common } else { DType::F64 };
+    let (x, y) = (a.cast(wide), b.cast(wide));
+    let (apart, both_nan) = ((x - y).abs(), x.is_nan() & y.is_nan() & equal_nan.ne(0.0));
+    let near = apart.le(atol + (rtol * y).abs()) & !apart.is_inf();
     a.eq(b) | near | both_nan
 });
 
