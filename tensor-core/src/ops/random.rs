@@ -13,23 +13,31 @@ use crate::{
 struct Distribution {
     name: &'static str,
     f: for<'b> fn([Val<'b>; 2], [Val<'b>; 2]) -> Val<'b>,
+    // With as few bits as a narrow dtype has, so that no number is rounded up to 1 when stored.
+    coarse: bool,
     programs: [OnceLock<Expr>; 10],
 }
 
 impl Distribution {
     const fn new(name: &'static str, f: for<'b> fn([Val<'b>; 2], [Val<'b>; 2]) -> Val<'b>) -> Self {
-        Distribution { name, f, programs: [const { OnceLock::new() }; 10] }
+        Distribution { name, f, coarse: false, programs: [const { OnceLock::new() }; 10] }
     }
 
-    /// The program for one dtype. Narrow dtypes are drawn in the type that they are computed in.
+    const fn coarse(mut self) -> Self {
+        self.coarse = true;
+        self
+    }
+
+    /// The program for one dtype. Narrow dtypes are computed in `f32`.
     fn program(&self, dtype: DType) -> &Expr {
         self.programs[dtype as usize].get_or_init(|| {
             let builder = Builder::new(&[]);
-            let drawn = dtype.float().compute();
+            let held = dtype.float().compute();
+            let drawn = if self.coarse { dtype.float() } else { held };
             let seed = builder.param(DType::I64);
             let streams = [builder.param(DType::I64), builder.param(DType::I64)];
-            let numbers = [builder.param(drawn), builder.param(drawn)];
-            let uniform = streams.map(|stream| builder.uniform(seed, stream, drawn));
+            let numbers = [builder.param(held), builder.param(held)];
+            let uniform = streams.map(|stream| builder.uniform(seed, stream, drawn).cast(held));
             let out = (self.f)(uniform, numbers).cast(dtype).id();
             builder.finish(self.name, &[(out, dtype)])
         })
@@ -65,7 +73,7 @@ impl Distribution {
 }
 
 static UNIFORM: Distribution =
-    Distribution::new("uniform", |[u, _], [low, high]| low + u * (high - low));
+    Distribution::new("uniform", |[u, _], [low, high]| low + u * (high - low)).coarse();
 
 // Box and Muller, "A note on the generation of random normal deviates" (1958).
 static NORMAL: Distribution = Distribution::new("normal", |[u, v], [mean, std]| {
