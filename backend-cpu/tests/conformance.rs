@@ -2,4 +2,4 @@
 
 use kiln_backend_cpu::Cpu;
 
-kiln_conformance::suite!(Cpu, Cpu::device(), skips: &[], cases: 50_960);
+kiln_conformance::suite!(Cpu, Cpu::device(), skips: &[], cases: kiln_conformance::suite::ALL_CASES);

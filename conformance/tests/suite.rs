@@ -2,4 +2,4 @@
 
 use kiln_conformance::{Reference, ReferenceDevice};
 
-kiln_conformance::suite!(Reference, ReferenceDevice, skips: &[], cases: 50_960);
+kiln_conformance::suite!(Reference, ReferenceDevice, skips: &[], cases: kiln_conformance::suite::ALL_CASES);

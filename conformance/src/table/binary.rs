@@ -2,7 +2,7 @@
 
 use kiln_tensor_core::DType;
 
-use super::{Kink, Oracle, make_rows};
+use super::{Kink, Oracle, in_place, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Fill, Gen, NORMAL, POSITIVE, Purpose, Sample};
@@ -38,15 +38,19 @@ fn pair(g: &mut Gen, dtypes: &[DType], left: Fill, right: Fill) -> Sample {
     Sample::new([g.values(&shapes[0], left), g.values_as(other, &shapes[1], right)])
 }
 
-/// Rows of ops of two tensors: dtypes, what the operands hold, the formula, the tolerance, gradients
+/// Rows of ops of two tensors, which also run in place: dtypes, what the operands hold, the formula, the tolerance, gradients
 /// at jumps, order.
 macro_rules! binary {
-    (($d:tt) $($name:ident $dtypes:ident $left:ident $right:ident |$a:ident, $b:ident| $formula:expr,
+    (($d:tt) $($name:ident $in_place:ident $dtypes:ident $left:ident $right:ident |$a:ident, $b:ident| $formula:expr,
         $tolerance:ident, [$(($x:literal, $y:literal) => ($dx:literal, $dy:literal)),*] $order:literal;)*) => {
         make_rows! { ($d) binary "binary"; $($name {
             dtypes: $dtypes,
             sample: |g| pair(g, $dtypes, $left, $right),
-            run: |x, _| vec![x[0].$name(&x[1])],
+            run: |x, _| {
+                let y = x[0].$name(&x[1]);
+                let written = in_place(&x[0], &y, |a| a.$in_place(&x[1]));
+                vec![y, written]
+            },
             oracle: Oracle::Each(|x| { let ($a, $b) = (x[0], x[1]); $formula }),
             tolerance: $tolerance,
             kinks: &[$(Kink { inputs: &[&[$x], &[$y]], args: &[], grads: &[&[$dx], &[$dy]] }),*],
@@ -79,32 +83,32 @@ fn larger(a: f64, b: f64) -> f64 {
 }
 
 binary! { ($)
-    add NUMBERS ANY ANY |a, b| a + b, ROUNDED, [] 2;
-    sub NUMBERS ANY ANY |a, b| a - b, ROUNDED, [] 2;
-    mul NUMBERS ANY ANY |a, b| a * b, ROUNDED, [] 2;
-    div NUMBERS ANY NONZERO |a, b| a / b, ROUNDED, [] 2;
-    pow NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [(0.0, 2.0) => (0.0, 0.0), (0.0, 0.0) => (0.0, 0.0), (1.0, 0.0) => (0.0, 0.0)] 2;
-    remainder NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
-    fmod NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
-    floor_divide NUMBERS DIVIDEND DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
-    maximum ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
-    minimum ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
-    atan2 NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;
-    eq ALL ANY ANY |a, b| truth(a == b), EXACT, [] 0;
-    ne ALL ANY ANY |a, b| truth(a != b), EXACT, [] 0;
-    lt ALL ANY ANY |a, b| truth(a < b), EXACT, [] 0;
-    le ALL ANY ANY |a, b| truth(a <= b), EXACT, [] 0;
-    gt ALL ANY ANY |a, b| truth(a > b), EXACT, [] 0;
-    ge ALL ANY ANY |a, b| truth(a >= b), EXACT, [] 0;
-    logical_and ALL ANY ANY |a, b| truth(a != 0.0 && b != 0.0), EXACT, [] 0;
-    logical_or ALL ANY ANY |a, b| truth(a != 0.0 || b != 0.0), EXACT, [] 0;
-    logical_xor ALL ANY ANY |a, b| truth((a != 0.0) != (b != 0.0)), EXACT, [] 0;
-    bitwise_and INTS ANY ANY |a, b| (a as i64 & b as i64) as f64, EXACT, [] 0;
-    bitwise_or INTS ANY ANY |a, b| (a as i64 | b as i64) as f64, EXACT, [] 0;
-    bitwise_xor INTS ANY ANY |a, b| (a as i64 ^ b as i64) as f64, EXACT, [] 0;
-    fmax NUMBERS SOME OTHERS |a, b| a.max(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
-    fmin NUMBERS SOME OTHERS |a, b| a.min(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
-    xlogy FLOATS NORMAL POSITIVE |a, b| if a == 0.0 { 0.0 } else { a * b.ln() }, LIBRARY, [] 2;
-    logaddexp FLOATS NORMAL NORMAL |a, b| a.max(b) + (-(a - b).abs()).exp().ln_1p(), SUMS, [] 2;
-    hypot FLOATS POSITIVE POSITIVE |a, b| a.hypot(b), LIBRARY, [] 2;
+    add add_ NUMBERS ANY ANY |a, b| a + b, ROUNDED, [] 2;
+    sub sub_ NUMBERS ANY ANY |a, b| a - b, ROUNDED, [] 2;
+    mul mul_ NUMBERS ANY ANY |a, b| a * b, ROUNDED, [] 2;
+    div div_ NUMBERS ANY NONZERO |a, b| a / b, ROUNDED, [] 2;
+    pow pow_ NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [(0.0, 2.0) => (0.0, 0.0), (0.0, 0.0) => (0.0, 0.0), (1.0, 0.0) => (0.0, 0.0)] 2;
+    remainder remainder_ NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
+    fmod fmod_ NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
+    floor_divide floor_divide_ NUMBERS DIVIDEND DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
+    maximum maximum_ ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
+    minimum minimum_ ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
+    atan2 atan2_ NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;
+    eq eq_ ALL ANY ANY |a, b| truth(a == b), EXACT, [] 0;
+    ne ne_ ALL ANY ANY |a, b| truth(a != b), EXACT, [] 0;
+    lt lt_ ALL ANY ANY |a, b| truth(a < b), EXACT, [] 0;
+    le le_ ALL ANY ANY |a, b| truth(a <= b), EXACT, [] 0;
+    gt gt_ ALL ANY ANY |a, b| truth(a > b), EXACT, [] 0;
+    ge ge_ ALL ANY ANY |a, b| truth(a >= b), EXACT, [] 0;
+    logical_and logical_and_ ALL ANY ANY |a, b| truth(a != 0.0 && b != 0.0), EXACT, [] 0;
+    logical_or logical_or_ ALL ANY ANY |a, b| truth(a != 0.0 || b != 0.0), EXACT, [] 0;
+    logical_xor logical_xor_ ALL ANY ANY |a, b| truth((a != 0.0) != (b != 0.0)), EXACT, [] 0;
+    bitwise_and bitwise_and_ INTS ANY ANY |a, b| (a as i64 & b as i64) as f64, EXACT, [] 0;
+    bitwise_or bitwise_or_ INTS ANY ANY |a, b| (a as i64 | b as i64) as f64, EXACT, [] 0;
+    bitwise_xor bitwise_xor_ INTS ANY ANY |a, b| (a as i64 ^ b as i64) as f64, EXACT, [] 0;
+    fmax fmax_ NUMBERS SOME OTHERS |a, b| a.max(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
+    fmin fmin_ NUMBERS SOME OTHERS |a, b| a.min(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
+    xlogy xlogy_ FLOATS NORMAL POSITIVE |a, b| if a == 0.0 { 0.0 } else { a * b.ln() }, LIBRARY, [] 2;
+    logaddexp logaddexp_ FLOATS NORMAL NORMAL |a, b| a.max(b) + (-(a - b).abs()).exp().ln_1p(), SUMS, [] 2;
+    hypot hypot_ FLOATS POSITIVE POSITIVE |a, b| a.hypot(b), LIBRARY, [] 2;
 }

@@ -18,16 +18,21 @@ use crate::agree::Tolerance;
 use crate::strategies::{Gen, Sample};
 
 pub mod binary;
+pub mod creation;
 pub mod functional;
 pub mod fused;
 pub mod joins;
+pub mod numbers;
+pub mod operators;
 pub mod picks;
 mod plain;
 pub mod pointwise;
 pub mod primitives;
+pub mod random;
 pub mod ranges;
 pub mod reductions;
 pub mod shaping;
+pub mod ternary;
 pub mod views;
 pub mod windows;
 
@@ -173,6 +178,22 @@ macro_rules! make_rows {
 }
 pub(crate) use make_rows;
 
+/// A copy of `x` that `write` has written to; `result` where that does not fit, by its shape or by its
+/// dtype's category.
+fn in_place<B: Backend>(
+    x: &Tensor<B>,
+    result: &Tensor<B>,
+    write: impl FnOnce(&Tensor<B>) -> Tensor<B>,
+) -> Tensor<B> {
+    if result.shape() != x.shape() || result.dtype().category() > x.dtype().category() {
+        return result.clone();
+    }
+    let target = x.copy();
+    write(&target);
+    // Of a comparison that is written into a float the gradient is 0, not absent.
+    if result.dtype() == DType::Bool { target.detach() } else { target }
+}
+
 /// Puts the families together: the list of all rows, their visitor, and the macro that makes all tests.
 macro_rules! families {
     (($d:tt) $($family:ident)*) => {
@@ -203,6 +224,11 @@ macro_rules! families {
 families! { ($)
     pointwise
     binary
+    numbers
+    operators
+    ternary
+    creation
+    random
     primitives
     windows
     fused

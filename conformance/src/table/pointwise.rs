@@ -2,7 +2,7 @@
 
 use kiln_tensor_core::DType;
 
-use super::{Kink, Oracle, make_rows};
+use super::{Kink, Oracle, in_place, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Fill, Sample};
@@ -36,10 +36,10 @@ macro_rules! at {
     };
 }
 
-/// Rows of ops of one tensor: dtypes, where it is differentiated, how far from jumps, the formula, the
+/// Rows of ops of one tensor, which also run in place: dtypes, where it is differentiated, how far from jumps, the formula, the
 /// tolerance, gradients at jumps, order.
 macro_rules! unary {
-    (($d:tt) $($name:ident $dtypes:ident $low:literal..$high:literal $away:ident |$v:ident| $formula:expr,
+    (($d:tt) $($name:ident $in_place:ident $dtypes:ident $low:literal..$high:literal $away:ident |$v:ident| $formula:expr,
         $tolerance:ident, [$($x:literal => $grad:literal),*] $order:literal;)*) => {
         make_rows! { ($d) pointwise "pointwise"; $($name {
             dtypes: $dtypes,
@@ -48,7 +48,11 @@ macro_rules! unary {
                 let fill = Fill::within($low, $high).special().kinks($away);
                 Sample::new([g.values(&shape, fill)])
             },
-            run: |x, _| vec![x[0].$name()],
+            run: |x, _| {
+                let y = x[0].$name();
+                let written = in_place(&x[0], &y, |x| x.$in_place());
+                vec![y, written]
+            },
             oracle: Oracle::Each(|x| { let $v = x[0]; $formula }),
             tolerance: $tolerance,
             kinks: at![$($x => $grad),*],
@@ -89,59 +93,59 @@ const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 const SIX: &[f64] = &[0.0, 6.0];
 
 unary! { ($)
-    neg NUMBERS -2.0..2.0 SMOOTH |x| -x, EXACT, [] 2;
-    abs NUMBERS -2.0..2.0 ZERO |x| x.abs(), EXACT, [0.0 => 0.0] 2;
-    sign NUMBERS -2.0..2.0 ZERO |x| sign(x), EXACT, [0.0 => 0.0] 2;
-    square NUMBERS -2.0..2.0 SMOOTH |x| x * x, ROUNDED, [] 2;
-    sqrt NUMBERS 0.2..3.0 SMOOTH |x| x.sqrt(), ROUNDED, [] 2;
-    rsqrt NUMBERS 0.2..3.0 SMOOTH |x| 1.0 / x.sqrt(), LIBRARY, [] 2;
-    reciprocal NUMBERS 0.3..3.0 SMOOTH |x| 1.0 / x, ROUNDED, [] 2;
-    exp NUMBERS -2.0..2.0 SMOOTH |x| x.exp(), LIBRARY, [] 2;
-    expm1 NUMBERS -2.0..2.0 SMOOTH |x| x.exp_m1(), LIBRARY, [] 2;
-    log NUMBERS 0.3..3.0 SMOOTH |x| x.ln(), LIBRARY, [] 2;
-    log2 NUMBERS 0.3..3.0 SMOOTH |x| x.log2(), LIBRARY, [] 2;
-    log10 NUMBERS 0.3..3.0 SMOOTH |x| x.log10(), LIBRARY, [] 2;
-    log1p NUMBERS -0.7..3.0 SMOOTH |x| x.ln_1p(), LIBRARY, [] 2;
-    sin NUMBERS -2.0..2.0 SMOOTH |x| x.sin(), CIRCLE, [] 2;
-    cos NUMBERS -2.0..2.0 SMOOTH |x| x.cos(), CIRCLE, [] 2;
-    tan NUMBERS -1.2..1.2 SMOOTH |x| x.tan(), CIRCLE, [] 2;
-    asin NUMBERS -0.8..0.8 SMOOTH |x| x.asin(), LIBRARY, [] 2;
-    acos NUMBERS -0.8..0.8 SMOOTH |x| x.acos(), LIBRARY, [] 2;
-    atan NUMBERS -2.0..2.0 SMOOTH |x| x.atan(), LIBRARY, [] 2;
-    sinh NUMBERS -2.0..2.0 SMOOTH |x| x.sinh(), LIBRARY, [] 2;
-    cosh NUMBERS -2.0..2.0 SMOOTH |x| x.cosh(), LIBRARY, [] 2;
-    tanh NUMBERS -2.0..2.0 SMOOTH |x| x.tanh(), LIBRARY, [] 2;
-    asinh NUMBERS -2.0..2.0 SMOOTH |x| libm::asinh(x), LIBRARY, [] 2;
-    acosh NUMBERS 1.2..3.0 SMOOTH |x| libm::acosh(x), LIBRARY, [] 2;
-    atanh NUMBERS -0.8..0.8 SMOOTH |x| libm::atanh(x), LIBRARY, [] 2;
-    erf NUMBERS -2.0..2.0 SMOOTH |x| libm::erf(x), LIBRARY, [] 2;
-    floor NUMBERS -2.0..2.0 INTEGERS |x| x.floor(), EXACT, [1.0 => 0.0] 2;
-    ceil NUMBERS -2.0..2.0 INTEGERS |x| x.ceil(), EXACT, [1.0 => 0.0] 2;
-    round NUMBERS -2.0..2.0 HALVES |x| x.round_ties_even(), EXACT, [0.5 => 0.0] 2;
-    trunc NUMBERS -2.0..2.0 INTEGERS |x| x.trunc(), EXACT, [1.0 => 0.0] 2;
-    relu NUMBERS -2.0..2.0 ZERO |x| if x <= 0.0 { 0.0 } else { x }, EXACT, [0.0 => 0.0, -0.0 => 0.0] 2;
-    sigmoid NUMBERS -2.0..2.0 SMOOTH |x| sigmoid(x), OVERFLOWS, [] 2;
-    silu FLOATS -2.0..2.0 SMOOTH |x| x * sigmoid(x), OVERFLOWS, [] 2;
-    gelu FLOATS -2.0..2.0 SMOOTH |x| x * 0.5 * (1.0 + libm::erf(x / 2f64.sqrt())), CANCELS, [] 2;
-    mish FLOATS -2.0..2.0 SMOOTH |x| x * softplus(x).tanh(), OVERFLOWS, [] 2;
-    softsign FLOATS -2.0..2.0 ZERO |x| x / (1.0 + x.abs()), LIBRARY, [0.0 => 1.0] 2;
-    log_sigmoid FLOATS -2.0..2.0 ZERO |x| if x < 0.0 { x - x.exp().ln_1p() } else { -(-x).exp().ln_1p() }, OVERFLOWS, [0.0 => 0.5] 2;
-    logical_not ALL -2.0..2.0 SMOOTH |x| truth(x == 0.0), EXACT, [] 0;
-    isnan ALL -2.0..2.0 SMOOTH |x| truth(x.is_nan()), EXACT, [] 0;
-    isinf ALL -2.0..2.0 SMOOTH |x| truth(x.is_infinite()), EXACT, [] 0;
-    isfinite ALL -2.0..2.0 SMOOTH |x| truth(x.is_finite()), EXACT, [] 0;
-    isposinf ALL -2.0..2.0 SMOOTH |x| truth(x == f64::INFINITY), EXACT, [] 0;
-    isneginf ALL -2.0..2.0 SMOOTH |x| truth(x == f64::NEG_INFINITY), EXACT, [] 0;
-    bitwise_not INTS -2.0..2.0 SMOOTH |x| !(x as i64) as f64, EXACT, [] 0;
-    exp2 FLOATS -2.0..2.0 SMOOTH |x| x.exp2(), LIBRARY, [] 2;
-    frac FLOATS -2.0..2.0 INTEGERS |x| x - x.trunc(), EXACT, [1.0 => 1.0] 2;
-    deg2rad FLOATS -2.0..2.0 SMOOTH |x| x.to_radians(), LIBRARY, [] 2;
-    rad2deg FLOATS -2.0..2.0 SMOOTH |x| x.to_degrees(), LIBRARY, [] 2;
-    sinc FLOATS 0.2..2.0 SMOOTH |x| sinc(x), WAVE, [0.0 => 0.0] 2;
-    relu6 NUMBERS -2.0..8.0 SIX |x| x.clamp(0.0, 6.0), EXACT, [0.0 => 0.0, 6.0 => 0.0] 2;
-    selu FLOATS -2.0..2.0 ZERO |x| if x > 0.0 { SELU_SCALE * x } else { SELU_SCALE * SELU_ALPHA * x.exp_m1() }, OVERFLOWS, [] 2;
-    gelu_tanh FLOATS -2.0..2.0 SMOOTH |x| gelu_tanh(x), CANCELS, [] 2;
-    hardsigmoid FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { 1.0 } else { (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 0.0] 2;
-    hardswish FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { x } else { x * (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 1.0] 2;
-    tanhshrink FLOATS -2.0..2.0 SMOOTH |x| x - x.tanh(), SHRINKS, [] 2;
+    neg neg_ NUMBERS -2.0..2.0 SMOOTH |x| -x, EXACT, [] 2;
+    abs abs_ NUMBERS -2.0..2.0 ZERO |x| x.abs(), EXACT, [0.0 => 0.0] 2;
+    sign sign_ NUMBERS -2.0..2.0 ZERO |x| sign(x), EXACT, [0.0 => 0.0] 2;
+    square square_ NUMBERS -2.0..2.0 SMOOTH |x| x * x, ROUNDED, [] 2;
+    sqrt sqrt_ NUMBERS 0.2..3.0 SMOOTH |x| x.sqrt(), ROUNDED, [] 2;
+    rsqrt rsqrt_ NUMBERS 0.2..3.0 SMOOTH |x| 1.0 / x.sqrt(), LIBRARY, [] 2;
+    reciprocal reciprocal_ NUMBERS 0.3..3.0 SMOOTH |x| 1.0 / x, ROUNDED, [] 2;
+    exp exp_ NUMBERS -2.0..2.0 SMOOTH |x| x.exp(), LIBRARY, [] 2;
+    expm1 expm1_ NUMBERS -2.0..2.0 SMOOTH |x| x.exp_m1(), LIBRARY, [] 2;
+    log log_ NUMBERS 0.3..3.0 SMOOTH |x| x.ln(), LIBRARY, [] 2;
+    log2 log2_ NUMBERS 0.3..3.0 SMOOTH |x| x.log2(), LIBRARY, [] 2;
+    log10 log10_ NUMBERS 0.3..3.0 SMOOTH |x| x.log10(), LIBRARY, [] 2;
+    log1p log1p_ NUMBERS -0.7..3.0 SMOOTH |x| x.ln_1p(), LIBRARY, [] 2;
+    sin sin_ NUMBERS -2.0..2.0 SMOOTH |x| x.sin(), CIRCLE, [] 2;
+    cos cos_ NUMBERS -2.0..2.0 SMOOTH |x| x.cos(), CIRCLE, [] 2;
+    tan tan_ NUMBERS -1.2..1.2 SMOOTH |x| x.tan(), CIRCLE, [] 2;
+    asin asin_ NUMBERS -0.8..0.8 SMOOTH |x| x.asin(), LIBRARY, [] 2;
+    acos acos_ NUMBERS -0.8..0.8 SMOOTH |x| x.acos(), LIBRARY, [] 2;
+    atan atan_ NUMBERS -2.0..2.0 SMOOTH |x| x.atan(), LIBRARY, [] 2;
+    sinh sinh_ NUMBERS -2.0..2.0 SMOOTH |x| x.sinh(), LIBRARY, [] 2;
+    cosh cosh_ NUMBERS -2.0..2.0 SMOOTH |x| x.cosh(), LIBRARY, [] 2;
+    tanh tanh_ NUMBERS -2.0..2.0 SMOOTH |x| x.tanh(), LIBRARY, [] 2;
+    asinh asinh_ NUMBERS -2.0..2.0 SMOOTH |x| libm::asinh(x), LIBRARY, [] 2;
+    acosh acosh_ NUMBERS 1.2..3.0 SMOOTH |x| libm::acosh(x), LIBRARY, [] 2;
+    atanh atanh_ NUMBERS -0.8..0.8 SMOOTH |x| libm::atanh(x), LIBRARY, [] 2;
+    erf erf_ NUMBERS -2.0..2.0 SMOOTH |x| libm::erf(x), LIBRARY, [] 2;
+    floor floor_ NUMBERS -2.0..2.0 INTEGERS |x| x.floor(), EXACT, [1.0 => 0.0] 2;
+    ceil ceil_ NUMBERS -2.0..2.0 INTEGERS |x| x.ceil(), EXACT, [1.0 => 0.0] 2;
+    round round_ NUMBERS -2.0..2.0 HALVES |x| x.round_ties_even(), EXACT, [0.5 => 0.0] 2;
+    trunc trunc_ NUMBERS -2.0..2.0 INTEGERS |x| x.trunc(), EXACT, [1.0 => 0.0] 2;
+    relu relu_ NUMBERS -2.0..2.0 ZERO |x| if x <= 0.0 { 0.0 } else { x }, EXACT, [0.0 => 0.0, -0.0 => 0.0] 2;
+    sigmoid sigmoid_ NUMBERS -2.0..2.0 SMOOTH |x| sigmoid(x), OVERFLOWS, [] 2;
+    silu silu_ FLOATS -2.0..2.0 SMOOTH |x| x * sigmoid(x), OVERFLOWS, [] 2;
+    gelu gelu_ FLOATS -2.0..2.0 SMOOTH |x| x * 0.5 * (1.0 + libm::erf(x / 2f64.sqrt())), CANCELS, [] 2;
+    mish mish_ FLOATS -2.0..2.0 SMOOTH |x| x * softplus(x).tanh(), OVERFLOWS, [] 2;
+    softsign softsign_ FLOATS -2.0..2.0 ZERO |x| x / (1.0 + x.abs()), LIBRARY, [0.0 => 1.0] 2;
+    log_sigmoid log_sigmoid_ FLOATS -2.0..2.0 ZERO |x| if x < 0.0 { x - x.exp().ln_1p() } else { -(-x).exp().ln_1p() }, OVERFLOWS, [0.0 => 0.5] 2;
+    logical_not logical_not_ ALL -2.0..2.0 SMOOTH |x| truth(x == 0.0), EXACT, [] 0;
+    isnan isnan_ ALL -2.0..2.0 SMOOTH |x| truth(x.is_nan()), EXACT, [] 0;
+    isinf isinf_ ALL -2.0..2.0 SMOOTH |x| truth(x.is_infinite()), EXACT, [] 0;
+    isfinite isfinite_ ALL -2.0..2.0 SMOOTH |x| truth(x.is_finite()), EXACT, [] 0;
+    isposinf isposinf_ ALL -2.0..2.0 SMOOTH |x| truth(x == f64::INFINITY), EXACT, [] 0;
+    isneginf isneginf_ ALL -2.0..2.0 SMOOTH |x| truth(x == f64::NEG_INFINITY), EXACT, [] 0;
+    bitwise_not bitwise_not_ INTS -2.0..2.0 SMOOTH |x| !(x as i64) as f64, EXACT, [] 0;
+    exp2 exp2_ FLOATS -2.0..2.0 SMOOTH |x| x.exp2(), LIBRARY, [] 2;
+    frac frac_ FLOATS -2.0..2.0 INTEGERS |x| x - x.trunc(), EXACT, [1.0 => 1.0] 2;
+    deg2rad deg2rad_ FLOATS -2.0..2.0 SMOOTH |x| x.to_radians(), LIBRARY, [] 2;
+    rad2deg rad2deg_ FLOATS -2.0..2.0 SMOOTH |x| x.to_degrees(), LIBRARY, [] 2;
+    sinc sinc_ FLOATS 0.2..2.0 SMOOTH |x| sinc(x), WAVE, [0.0 => 0.0] 2;
+    relu6 relu6_ NUMBERS -2.0..8.0 SIX |x| x.clamp(0.0, 6.0), EXACT, [0.0 => 0.0, 6.0 => 0.0] 2;
+    selu selu_ FLOATS -2.0..2.0 ZERO |x| if x > 0.0 { SELU_SCALE * x } else { SELU_SCALE * SELU_ALPHA * x.exp_m1() }, OVERFLOWS, [] 2;
+    gelu_tanh gelu_tanh_ FLOATS -2.0..2.0 SMOOTH |x| gelu_tanh(x), CANCELS, [] 2;
+    hardsigmoid hardsigmoid_ FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { 1.0 } else { (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 0.0] 2;
+    hardswish hardswish_ FLOATS -4.0..4.0 THREES |x| if x <= -3.0 { 0.0 } else if x >= 3.0 { x } else { x * (x + 3.0) / 6.0 }, LIBRARY, [-3.0 => 0.0, 3.0 => 1.0] 2;
+    tanhshrink tanhshrink_ FLOATS -2.0..2.0 SMOOTH |x| x - x.tanh(), SHRINKS, [] 2;
 }

@@ -1,6 +1,6 @@
-//! Views, copies, indexing, making tensors, and the reductions that everything needs.
+//! Views, copies, indexing, and the reductions that everything needs.
 
-use kiln_tensor_core::{DType, Ellipsis, Fused, FusedWith, NewAxis, Shape, Step, Tensor};
+use kiln_tensor_core::{DType, Ellipsis, Fused, FusedWith, NewAxis, Shape, Step};
 
 use super::plain::{along, at, picked, sizes, unchanged, values, with};
 use super::{Oracle, make_rows};
@@ -202,59 +202,6 @@ make_rows! { ($) shaping "shaping";
         tolerance: EXACT,
         kinks: &[],
         order: 2,
-    }
-    full {
-        dtypes: ALL,
-        sample: |g| {
-            let shape = g.shape(0..=4);
-            Sample::new([g.values(&shape, NORMAL)])
-        },
-        run: |x, _| {
-            let like = (x[0].device(), x[0].dtype());
-            let shape = x[0].shape();
-            vec![Tensor::full(shape, 3, like), Tensor::zeros(shape, like), Tensor::ones(shape, like)]
-        },
-        oracle: Oracle::Native,
-        tolerance: EXACT,
-        kinks: &[],
-        order: 0,
-    }
-    random {
-        dtypes: FLOATS,
-        sample: |g| {
-            let shape = g.shape(0..=4);
-            Sample::new([g.values(&shape, NORMAL)])
-        },
-        run: |x, _| crate::suite::seeded(x[0].device(), || {
-            let like = (x[0].device(), x[0].dtype());
-            let shape = x[0].shape();
-            let made = Tensor::zeros(shape, like);
-            vec![
-                Tensor::rand(shape, like),
-                made.copy().uniform_(-1.0, 3.0),
-                made.copy().bernoulli_(0.3),
-            ]
-        }),
-        oracle: Oracle::Native,
-        tolerance: ROUNDED,
-        kinks: &[],
-        order: 0,
-    }
-    random_normal {
-        dtypes: FLOATS,
-        sample: |g| {
-            let shape = g.shape(0..=4);
-            Sample::new([g.values(&shape, NORMAL)])
-        },
-        run: |x, _| crate::suite::seeded(x[0].device(), || {
-            let like = (x[0].device(), x[0].dtype());
-            let made = Tensor::zeros(x[0].shape(), like);
-            vec![Tensor::randn(x[0].shape(), like), made.normal_(2.0, 0.5)]
-        }),
-        oracle: Oracle::Native,
-        tolerance: Tolerance::new(16.0, 8.0, "a logarithm, a root and a cosine of up to 2π"),
-        kinks: &[],
-        order: 0,
     }
     sum {
         dtypes: NUMBERS,
