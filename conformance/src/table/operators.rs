@@ -1,4 +1,5 @@
 //! Rust's operators: on tensors and numbers, borrowed and given up, and with assignment.
+#![allow(clippy::possible_missing_comma, reason = "the operators are arguments of a macro")]
 
 use kiln_tensor_core::{DType, Tensor};
 
