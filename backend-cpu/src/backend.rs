@@ -8,7 +8,8 @@ use kiln_tensor_core::{
 };
 
 use crate::kernels::{
-    cat, conv, index, map, matmul, nonzero, norm, pool, reduce, scan, softmax, sort,
+    batch_norm, cat, conv, index, layer_norm, map, matmul, nonzero, pool, reduce, scan, softmax,
+    sort,
 };
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
@@ -240,7 +241,7 @@ impl Backend for Cpu {
         dims: usize,
         eps: f64,
     ) -> [Tensor<Self>; 3] {
-        norm::layer_norm(x, weight, bias, dims, eps)
+        layer_norm::layer_norm(x, weight, bias, dims, eps)
     }
 
     fn layer_norm_grad(
@@ -252,7 +253,7 @@ impl Backend for Cpu {
         dims: usize,
         _: f64,
     ) -> [Tensor<Self>; 3] {
-        norm::layer_norm_grad(grad, x, mean, rstd, weight, dims)
+        layer_norm::layer_norm_grad(grad, x, mean, rstd, weight, dims)
     }
 
     fn batch_norm(
@@ -261,7 +262,7 @@ impl Backend for Cpu {
         bias: Option<&Tensor<Self>>,
         eps: f64,
     ) -> [Tensor<Self>; 3] {
-        norm::batch_norm(x, weight, bias, eps)
+        batch_norm::batch_norm(x, weight, bias, eps)
     }
 
     fn batch_norm_grad(
@@ -272,6 +273,6 @@ impl Backend for Cpu {
         weight: Option<&Tensor<Self>>,
         eps: f64,
     ) -> [Tensor<Self>; 3] {
-        norm::batch_norm_grad(grad, x, mean, var, weight, eps)
+        batch_norm::batch_norm_grad(grad, x, mean, var, weight, eps)
     }
 }

@@ -1,16 +1,18 @@
 //! Loops over elements. `unsafe` lives here and in `storage`.
 
+pub(crate) mod batch_norm;
 pub(crate) mod cat;
 pub(crate) mod conv;
 pub(crate) mod dispatch;
 pub(crate) mod expr;
 pub(crate) mod gemm;
 pub(crate) mod index;
+pub(crate) mod layer_norm;
 pub(crate) mod map;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod nonzero;
-pub(crate) mod norm;
+
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rows;

@@ -2,8 +2,8 @@
 
 use kiln_tensor_core::{DType, Shape, Tensor};
 
-use super::dispatch::widen;
-use super::simd::{Float, FloatElem, GROUP};
+use super::dispatch::{is_narrow, widen};
+use super::simd::{Float, FloatElem};
 use super::workers::Shared;
 use crate::Cpu;
 use crate::storage::{Fresh, Locked};
@@ -45,67 +45,136 @@ pub(crate) unsafe fn store<V: Float>(x: V, p: *mut V::Elem, at: usize, count: us
     }
 }
 
-/// Calls `f(at, count)` for the vectors of a row.
-#[inline(always)]
-pub(crate) fn each<V: Float>(len: usize, mut f: impl FnMut(usize, usize)) {
-    let whole = len / V::N * V::N;
-    for at in (0..whole).step_by(V::N) {
-        f(at, V::N);
+/// Runs a body for the vectors of a row, four in turn: `each!(V, len, |k, at, count| …)` with `k` from 0
+/// to 3. Macros, because a closure that is not inlined loses the level's instructions.
+macro_rules! each {
+    ($V:ty, $len:expr, |$k:pat_param, $at:ident, $count:ident| $body:expr $(, $after:expr)?) => {{
+        let (len, lanes) = ($len, <$V as $crate::kernels::simd::Float>::N);
+        let whole = len / (4 * lanes) * (4 * lanes);
+        for first in (0..whole).step_by(4 * lanes) {
+            for k in 0..4 {
+                let ($k, $at, $count) = (k, first + k * lanes, lanes);
+                $body;
+            }
+            $($after;)?
+        }
+        for (k, at) in (whole..len).step_by(lanes).enumerate() {
+            let ($k, $at, $count) = (k, at, lanes.min(len - at));
+            $body;
+        }
+        $(if whole < len { $after })?
+    }};
+}
+
+/// The sums of several terms over the vectors of rows: `sums!(V, starts, len, |start, k, at, count| [a, b])`
+/// with the start of each row, and the position of a vector in it. Gives for each term four vectors,
+/// of the sums for each `k`. Terms are added up in groups of 64, so errors grow slowly.
+macro_rules! sums {
+    ($V:ty, $starts:expr, $len:expr, |$start:pat_param, $k:pat_param, $at:ident, $n:ident| $terms:expr) => {{
+        let mut all = $crate::kernels::rows::Sums::<$V, _>::new();
+        for $start in $starts {
+            $crate::kernels::rows::each!(
+                $V,
+                $len,
+                |k, $at, $n| {
+                    let $k = k;
+                    $crate::kernels::rows::add(&mut all.near[k], $terms);
+                },
+                all.step()
+            );
+        }
+        all.finish()
+    }};
+}
+
+pub(crate) use {each, sums};
+
+/// What `sums!` adds up in.
+pub(crate) struct Sums<V, const K: usize> {
+    pub(crate) near: [[V; K]; 4],
+    far: [[V; K]; 4],
+    steps: usize,
+}
+
+impl<V: Float, const K: usize> Sums<V, K> {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        let zero = [[V::num(0.0); K]; 4];
+        Sums { near: zero, far: zero, steps: 0 }
     }
-    if whole < len {
-        f(whole, len - whole);
+
+    /// Notes that four vectors were added.
+    #[inline(always)]
+    pub(crate) fn step(&mut self) {
+        self.steps += 1;
+        if self.steps == 64 {
+            self.flush();
+        }
+    }
+
+    #[inline(always)]
+    fn flush(&mut self) {
+        self.far.iter_mut().zip(self.near).for_each(|(far, near)| add(far, near));
+        self.near = [[V::num(0.0); K]; 4];
+        self.steps = 0;
+    }
+
+    #[inline(always)]
+    pub(crate) fn finish(mut self) -> [[V; 4]; K] {
+        self.flush();
+        std::array::from_fn(|term| self.far.map(|far| far[term]))
     }
 }
 
-/// Folds `f(at, count)` over the vectors of a row, four at a time, into one lane. Results are added
-/// up once in a while, so errors grow like a tree's.
+/// Adds each term.
 #[inline(always)]
-pub(crate) fn fold<V: Float>(
+pub(crate) fn add<V: Float, const K: usize>(to: &mut [V; K], terms: [V; K]) {
+    to.iter_mut().zip(terms).for_each(|(to, term)| *to = to.add(term));
+}
+
+/// The sum of all lanes of four vectors.
+#[inline(always)]
+pub(crate) fn total<V: Float>([a, b, c, d]: [V; 4]) -> V::Elem {
+    a.add(b).add(c.add(d)).across(V::add)
+}
+
+/// Folds a row, eight vectors at a time, whose results meet once in a while: errors grow like a tree's.
+///
+/// # Safety
+/// The row has `len` elements.
+#[inline(always)]
+pub(crate) unsafe fn fold<V: Float>(
+    p: *const V::Elem,
     len: usize,
     empty: V,
-    two: impl Fn(V, V) -> V,
-    mut f: impl FnMut(usize, usize) -> V,
+    two: impl Fn(V, V) -> V + Copy,
 ) -> V::Elem {
     let n = V::N;
     let (mut at, whole) = (0, len / n * n);
     let mut total = empty;
     while at < whole {
         let end = whole.min(at + 64 * n);
-        let mut acc = [empty; 4];
-        while at + 4 * n <= end {
+        let mut acc = [empty; 8];
+        while at + 8 * n <= end {
             for (k, acc) in acc.iter_mut().enumerate() {
-                *acc = two(*acc, f(at + k * n, n));
+                // SAFETY: `at + 8n ≤ len`.
+                *acc = two(*acc, unsafe { V::load(p.add(at + k * n)) });
             }
-            at += 4 * n;
+            at += 8 * n;
         }
         while at < end {
-            acc[0] = two(acc[0], f(at, n));
+            // SAFETY: as above.
+            acc[0] = two(acc[0], unsafe { V::load(p.add(at)) });
             at += n;
         }
-        total = two(total, two(two(acc[0], acc[1]), two(acc[2], acc[3])));
+        let [a, b, c, d, e, f, g, h] = acc;
+        total = two(total, two(two(two(a, b), two(c, d)), two(two(e, f), two(g, h))));
     }
     if whole < len {
-        total = two(total, f(whole, len - whole));
+        // SAFETY: these elements are left of the row.
+        total = two(total, unsafe { load(p, whole, len - whole, empty) });
     }
-    let mut lanes = [V::Elem::default(); 2 * GROUP];
-    // SAFETY: each vector fits into its half.
-    unsafe {
-        let mut width = n;
-        total.store(lanes.as_mut_ptr());
-        while width > 1 {
-            // The upper lanes come down to the lower; what is beyond them does not matter.
-            width /= 2;
-            let (low, high) = (V::load(lanes.as_ptr()), V::load(lanes.as_ptr().add(width)));
-            two(low, high).store(lanes.as_mut_ptr());
-        }
-    }
-    lanes[0]
-}
-
-/// The sum of `f(at, count)` over the vectors of a row.
-#[inline(always)]
-pub(crate) fn sum<V: Float>(len: usize, f: impl FnMut(usize, usize) -> V) -> V::Elem {
-    fold(len, V::num(0.0), V::add, f)
+    total.across(two)
 }
 
 /// Whether a kernel on the last `dims` dimensions takes this tensor: floats, and some of them.
@@ -116,6 +185,26 @@ pub(crate) fn takes(x: &Tensor<Cpu>, dim: usize) -> bool {
 /// The tensor as rows: contiguous, narrow floats as `f32`.
 pub(crate) fn plain(x: &Tensor<Cpu>) -> Tensor<Cpu> {
     widen(x).contiguous()
+}
+
+/// Calls `f` with pointers to the elements of inputs (null for absent ones) and of fresh outputs of
+/// these shapes, all of them contiguous and of one dtype: `dtype`, or `f32` for narrow floats. Gives the
+/// outputs in that dtype.
+pub(crate) fn with_plain<const I: usize, const O: usize>(
+    dtype: DType,
+    inputs: [Option<&Tensor<Cpu>>; I],
+    shapes: [&Shape; O],
+    f: impl FnOnce([Shared<u8>; I], [Shared<u8>; O]),
+) -> [Tensor<Cpu>; O] {
+    let dtype = if is_narrow(dtype) { DType::F32 } else { dtype };
+    let inputs = inputs.map(|x| x.map(|x| x.to_dtype(dtype).contiguous()));
+    let mut outputs = shapes.map(|shape| Fresh::new(shape, dtype));
+    let locked = Locked::read(&inputs.iter().flatten().collect::<Vec<_>>());
+    let from =
+        inputs.each_ref().map(|x| x.as_ref().map_or(std::ptr::null_mut(), |x| locked.ptr(x)));
+    f(from.map(Shared), outputs.each_mut().map(|out| Shared(out.ptr())));
+    drop(locked);
+    outputs.map(Fresh::finish)
 }
 
 /// Calls `f(from, to)` for chunks of `rows` rows of `len` elements, in parallel.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use kiln_tensor_core::{DType, Error, Shape, Tensor, compose, raise};
 
 use super::math::{self, Math};
-use super::rows::{each, fold, load, map_rows, parallel_rows, plain, store, sum, takes};
+use super::rows::{each, fold, load, map_rows, parallel_rows, plain, store, sums, takes, total};
 use super::simd::{Arch, Float, Work, dispatch};
 use super::workers::Shared;
 use crate::Cpu;
@@ -112,13 +112,12 @@ fn run<R: Row<N>, const N: usize>(
 unsafe fn shift<E: Math, A: Arch>(x: *const E, len: usize) -> (E, bool) {
     let low = E::V::<A>::num(f64::NEG_INFINITY);
     // SAFETY: by the caller's word.
-    let max = fold(len, low, E::V::<A>::max, |at, count| unsafe { load(x, at, count, low) });
+    let max = unsafe { fold(x, len, low, E::V::<A>::max) };
     let infinite = max.to_f64().is_infinite();
     (if infinite { E::from_f64(0.0) } else { max }, max.to_f64() == f64::INFINITY)
 }
 
-/// The sum of `exp(x − shift)` over a row, with each term stored at `to` unless that is null. A loop of
-/// its own: a closure with exp in it would not be inlined, and lose the level's instructions.
+/// The sum of `exp(x − shift)` over a row, with each term stored at `to` unless that is null.
 ///
 /// # Safety
 /// The rows have `len` elements.
@@ -130,28 +129,18 @@ unsafe fn exp_sum<E: Math, A: Arch>(
     to: *mut E,
 ) -> E {
     let low = E::V::<A>::num(f64::NEG_INFINITY);
-    let zero = E::V::<A>::num(0.0);
     let shift = E::V::<A>::splat(shift);
-    let n = E::V::<A>::N;
-    let (mut total, mut near, mut at) = (zero, zero, 0);
-    while at < len {
-        let count = n.min(len - at);
+    let [sum] = sums!(E::V<A>, [0], len, |_, _, at, n| {
         // SAFETY: by the caller's word.
-        let x = unsafe { load(x, at, count, low) }.sub(shift);
+        let x = unsafe { load(x, at, n, low) }.sub(shift);
         let y = if infinite { math::exp::<E, A>(x) } else { math::exp_negative::<E, A>(x) };
         if !to.is_null() {
             // SAFETY: by the caller's word.
-            unsafe { store(y, to, at, count) };
+            unsafe { store(y, to, at, n) };
         }
-        near = near.add(y);
-        at += n;
-        // Added up once in a while, so that rounding errors grow slowly.
-        if at.is_multiple_of(64 * n) {
-            (total, near) = (total.add(near), zero);
-        }
-    }
-    let all = total.add(near);
-    sum(n, |_, _| all)
+        [y]
+    });
+    total(sum)
 }
 
 impl Row<1> for Softmax {
@@ -161,7 +150,7 @@ impl Row<1> for Softmax {
         unsafe {
             let total = exp_sum::<E, A>(x, len, shift::<E, A>(x, len), to);
             let scale = E::V::<A>::num(1.0).div(E::V::<A>::splat(total));
-            each::<E::V<A>>(len, |at, count| {
+            each!(E::V<A>, len, |_, at, count| {
                 store(load(to, at, count, scale).mul(scale), to, at, count);
             });
         }
@@ -181,7 +170,7 @@ impl Row<1> for LogSoftmax {
             let max = shift::<E, A>(x, len);
             let log = ln(exp_sum::<E, A>(x, len, max, std::ptr::null_mut()));
             let (max, log) = (E::V::<A>::splat(max.0), E::V::<A>::num(log));
-            each::<E::V<A>>(len, |at, count| {
+            each!(E::V<A>, len, |_, at, count| {
                 store(load(x, at, count, max).sub(max).sub(log), to, at, count);
             });
         }
@@ -194,9 +183,11 @@ impl Row<2> for SoftmaxGrad {
         let zero = E::V::<A>::num(0.0);
         // SAFETY: by the caller's word.
         unsafe {
-            let dot = sum(len, |at, n| load(g, at, n, zero).mul(load(y, at, n, zero)));
-            let dot = E::V::<A>::splat(dot);
-            each::<E::V<A>>(len, |at, n| {
+            let [dot] = sums!(E::V<A>, [0], len, |_, _, at, n| {
+                [load(g, at, n, zero).mul(load(y, at, n, zero))]
+            });
+            let dot = E::V::<A>::splat(total(dot));
+            each!(E::V<A>, len, |_, at, n| {
                 let out = load(g, at, n, zero).sub(dot).mul(load(y, at, n, zero));
                 store(out, to, at, n);
             });
@@ -210,11 +201,11 @@ impl Row<2> for LogSoftmaxGrad {
         let zero = E::V::<A>::num(0.0);
         // SAFETY: by the caller's word.
         unsafe {
-            let total = sum(len, |at, n| load(g, at, n, zero));
-            let total = E::V::<A>::splat(total);
-            each::<E::V<A>>(len, |at, n| {
+            let [level] = sums!(E::V<A>, [0], len, |_, _, at, n| [load(g, at, n, zero)]);
+            let level = E::V::<A>::splat(total(level));
+            each!(E::V<A>, len, |_, at, n| {
                 let exp = math::exp::<E, A>(load(y, at, n, zero));
-                store(load(g, at, n, zero).sub(exp.mul(total)), to, at, n);
+                store(load(g, at, n, zero).sub(exp.mul(level)), to, at, n);
             });
         }
     }
@@ -280,12 +271,15 @@ impl<E: Math> Work for Losses<'_, E> {
     fn run<A: Arch>(self) {
         for row in self.rows {
             // SAFETY: the logits have these rows, and a class is one of a row's elements.
-            let loss = self.classes[row].map_or(0.0, |class| unsafe {
-                let x = self.x.add(row * self.len).cast_const();
-                let max = shift::<E, A>(x, self.len);
-                let log = ln(exp_sum::<E, A>(x, self.len, max, std::ptr::null_mut()));
-                log - ((*x.add(class)).to_f64() - max.0.to_f64())
-            });
+            let loss = match self.classes[row] {
+                None => 0.0,
+                Some(class) => unsafe {
+                    let x = self.x.add(row * self.len).cast_const();
+                    let max = shift::<E, A>(x, self.len);
+                    let log = ln(exp_sum::<E, A>(x, self.len, max, std::ptr::null_mut()));
+                    log - ((*x.add(class)).to_f64() - max.0.to_f64())
+                },
+            };
             // SAFETY: there is one loss per row.
             unsafe { self.out.add(row).write(E::from_f64(loss)) };
         }
@@ -336,13 +330,13 @@ impl<E: Math> Work for Slopes<'_, E> {
             unsafe {
                 let (x, to) = (self.x.add(row * self.len), self.to.add(row * self.len));
                 let Some(class) = self.classes[row] else {
-                    each::<E::V<A>>(self.len, |at, n| store(zero, to, at, n));
+                    each!(E::V<A>, self.len, |_, at, n| store(zero, to, at, n));
                     continue;
                 };
                 let grad = *self.grad.add(row);
                 let total = exp_sum::<E, A>(x, self.len, shift::<E, A>(x, self.len), to);
                 let scale = E::V::<A>::splat(grad).div(E::V::<A>::splat(total));
-                each::<E::V<A>>(self.len, |at, n| {
+                each!(E::V<A>, self.len, |_, at, n| {
                     store(load(to, at, n, zero).mul(scale), to, at, n);
                 });
                 *to.add(class) = E::from_f64((*to.add(class)).to_f64() - grad.to_f64());

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 
 use crate::kernels::math::Math;
-use crate::kernels::simd::{Arch, Float, FloatElem, GROUP, Work, dispatch};
+use crate::kernels::rows::fold;
+use crate::kernels::simd::{Arch, Float, FloatElem, Work, dispatch};
 
 pub(super) const SUM: u8 = 0;
 pub(super) const PROD: u8 = 1;
@@ -46,46 +47,11 @@ struct Column<E, const OP: u8>(*mut E, *const E, usize);
 
 impl<E: Math + Element, const OP: u8> Work for Row<E, OP> {
     type Out = E;
-
-    /// Eight vectors at a time, their results added up once in a while: errors grow like a tree's.
     #[inline(always)]
     fn run<A: Arch>(self) -> E {
-        let Row(p, len) = self;
-        let n = E::V::<A>::N;
         let empty = E::V::<A>::splat(Floats::<E, OP>::EMPTY);
-        let two = vector::<E::V<A>, OP>;
-        let mut total = empty;
-        let (mut at, whole) = (0, len / n * n);
-        while at < whole {
-            let end = whole.min(at + 64 * n);
-            let mut acc = [empty; 8];
-            while at + 8 * n <= end {
-                for (k, acc) in acc.iter_mut().enumerate() {
-                    // SAFETY: `at + 8n ≤ len`, and the caller vouches for `len` elements.
-                    *acc = two(*acc, unsafe { E::V::<A>::load(p.add(at + k * n)) });
-                }
-                at += 8 * n;
-            }
-            while at < end {
-                // SAFETY: as above.
-                acc[0] = two(acc[0], unsafe { E::V::<A>::load(p.add(at)) });
-                at += n;
-            }
-            let [a, b, c, d, e, f, g, h] = acc;
-            total = two(total, two(two(two(a, b), two(c, d)), two(two(e, f), two(g, h))));
-        }
-        let mut lanes = [Floats::<E, OP>::EMPTY; GROUP];
-        // SAFETY: there is room for the widest vector.
-        unsafe { total.store(lanes.as_mut_ptr()) };
-        let mut width = n / 2;
-        while width > 0 {
-            for i in 0..width {
-                lanes[i] = Floats::<E, OP>::two(lanes[i], lanes[i + width]);
-            }
-            width /= 2;
-        }
-        // SAFETY: these elements are left of `len`.
-        (whole..len).fold(lanes[0], |acc, i| Floats::<E, OP>::two(acc, unsafe { *p.add(i) }))
+        // SAFETY: the caller vouches for the elements.
+        unsafe { fold(self.0, self.1, empty, vector::<E::V<A>, OP>) }
     }
 }
 

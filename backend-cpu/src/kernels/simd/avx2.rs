@@ -54,8 +54,9 @@ macro_rules! vector {
         $loadu:ident $storeu:ident $set1:ident $set1i:ident $from_i:ident $to_i:ident
         $add:ident $sub:ident $mul:ident $div:ident $fma:ident $max:ident $min:ident $sqrt:ident
         $round:ident $and:ident $or:ident $xor:ident
-        $addi:ident $sll:ident $srl:ident $cmp:ident $blend:ident $movemask:ident,
-        $load_mask:expr, $store_mask:expr
+        $addi:ident $sll:ident $srl:ident $cmp:ident $blend:ident $movemask:ident
+        $swap:ident $low:ident $first:ident,
+        [$($by:literal => $shuffle:literal)*], $load_mask:expr, $store_mask:expr
     ) => {
         #[allow(clippy::undocumented_unsafe_blocks, reason = "see above the macro")]
         impl Float for $vec {
@@ -188,6 +189,18 @@ macro_rules! vector {
                 unsafe { $movemask(mask.0) | $movemask(mask.1) != 0 }
             }
             #[inline(always)]
+            fn down<const BY: usize>(self) -> Self {
+                match BY {
+                    $($by => $vec(unsafe { $low::<$shuffle>(self.0) }, self.1),)*
+                    _ if BY * 2 == $n => $vec(self.1, self.1),
+                    _ => $vec(unsafe { $swap::<1>(self.0, self.0) }, self.1),
+                }
+            }
+            #[inline(always)]
+            fn first(self) -> $elem {
+                unsafe { $first(self.0) }
+            }
+            #[inline(always)]
             unsafe fn load_mask(p: *const u8) -> Self::Mask {
                 unsafe { ($load_mask(p), $load_mask(p.add($n / 2))) }
             }
@@ -209,7 +222,8 @@ vector! {
     _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps
     _mm256_min_ps _mm256_sqrt_ps _mm256_round_ps _mm256_and_ps _mm256_or_ps _mm256_xor_ps
     _mm256_add_epi32 _mm256_sllv_epi32 _mm256_srlv_epi32 _mm256_cmp_ps
-    _mm256_blendv_ps _mm256_movemask_ps,
+    _mm256_blendv_ps _mm256_movemask_ps _mm256_permute2f128_ps _mm256_permute_ps _mm256_cvtss_f32,
+    [2 => 0b1110 1 => 0b01],
     |p: *const u8| {
         let wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()));
         _mm256_castsi256_ps(_mm256_cmpgt_epi32(wide, _mm256_setzero_si256()))
@@ -228,7 +242,8 @@ vector! {
     _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd
     _mm256_min_pd _mm256_sqrt_pd _mm256_round_pd _mm256_and_pd _mm256_or_pd _mm256_xor_pd
     _mm256_add_epi64 _mm256_sllv_epi64 _mm256_srlv_epi64 _mm256_cmp_pd
-    _mm256_blendv_pd _mm256_movemask_pd,
+    _mm256_blendv_pd _mm256_movemask_pd _mm256_permute2f128_pd _mm256_permute_pd _mm256_cvtsd_f64,
+    [1 => 0b01],
     |p: *const u8| {
         let bytes = _mm_cvtsi32_si128(p.cast::<i32>().read_unaligned());
         let wide = _mm256_cvtepu8_epi64(bytes);

@@ -46,8 +46,9 @@ macro_rules! vector {
         $loadu:ident $storeu:ident $set1:ident $set1i:ident $from_i:ident $to_i:ident
         $add:ident $sub:ident $mul:ident $div:ident $fma:ident $max:ident $min:ident $sqrt:ident
         $round:ident $and:ident $or:ident $xor:ident
-        $addi:ident $sll:ident $srl:ident $cmp:ident $blend:ident,
-        $load_mask:expr, $store_mask:expr
+        $addi:ident $sll:ident $srl:ident $cmp:ident $blend:ident
+        $quarters:ident $low:ident $first:ident,
+        [$($by:literal => $shuffle:literal)*], $load_mask:expr, $store_mask:expr
     ) => {
         #[allow(clippy::undocumented_unsafe_blocks, reason = "see above the macro")]
         impl Float for $vec {
@@ -172,6 +173,20 @@ macro_rules! vector {
                 mask != 0
             }
             #[inline(always)]
+            fn down<const BY: usize>(self) -> Self {
+                $vec(unsafe {
+                    match BY {
+                        $($by => $low::<$shuffle>(self.0),)*
+                        _ if BY * 2 == $n => $quarters::<0b1110>(self.0, self.0),
+                        _ => $quarters::<0b01>(self.0, self.0),
+                    }
+                })
+            }
+            #[inline(always)]
+            fn first(self) -> $elem {
+                unsafe { $first(self.0) }
+            }
+            #[inline(always)]
             unsafe fn load_mask(p: *const u8) -> $mask {
                 unsafe { $load_mask(p) }
             }
@@ -190,7 +205,8 @@ vector! {
     _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps
     _mm512_min_ps _mm512_sqrt_ps _mm512_roundscale_ps _mm512_and_ps _mm512_or_ps _mm512_xor_ps
     _mm512_add_epi32 _mm512_sllv_epi32 _mm512_srlv_epi32 _mm512_cmp_ps_mask
-    _mm512_mask_blend_ps,
+    _mm512_mask_blend_ps _mm512_shuffle_f32x4 _mm512_permute_ps _mm512_cvtss_f32,
+    [2 => 0b1110 1 => 0b01],
     |p: *const u8| {
         let bytes = _mm_loadu_si128(p.cast());
         _mm_test_epi8_mask(bytes, bytes)
@@ -204,7 +220,8 @@ vector! {
     _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd
     _mm512_min_pd _mm512_sqrt_pd _mm512_roundscale_pd _mm512_and_pd _mm512_or_pd _mm512_xor_pd
     _mm512_add_epi64 _mm512_sllv_epi64 _mm512_srlv_epi64 _mm512_cmp_pd_mask
-    _mm512_mask_blend_pd,
+    _mm512_mask_blend_pd _mm512_shuffle_f64x2 _mm512_permute_pd _mm512_cvtsd_f64,
+    [1 => 0b0101_0101],
     |p: *const u8| {
         let bytes = _mm_loadl_epi64(p.cast());
         _mm_test_epi8_mask(bytes, bytes) as u8

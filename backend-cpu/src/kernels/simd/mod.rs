@@ -82,6 +82,19 @@ pub(crate) trait Float: Copy {
     /// `N` bytes can be written at `p`.
     unsafe fn store_mask(mask: Self::Mask, p: *mut u8);
 
+    /// Lane `i` is lane `i + BY`, for a power of two below `N`; what the last `BY` lanes hold is open.
+    fn down<const BY: usize>(self) -> Self;
+    /// Lane 0.
+    fn first(self) -> Self::Elem;
+
+    /// All lanes folded into one: the upper half onto the lower, until one is left.
+    #[inline(always)]
+    fn across(self, two: impl Fn(Self, Self) -> Self) -> Self::Elem {
+        let x = if Self::N > 8 { two(self, self.down::<8>()) } else { self };
+        let x = two(x, x.down::<4>());
+        let x = two(x, x.down::<2>());
+        two(x, x.down::<1>()).first()
+    }
     #[inline(always)]
     fn gt(self, b: Self) -> Self::Mask {
         b.lt(self)
@@ -154,12 +167,15 @@ pub(crate) trait Arch: 'static {
 pub(crate) trait FloatElem: Copy + PartialOrd + Default + Send + Sync + 'static {
     /// Its vector at a level.
     type V<A: Arch>: Float<Elem = Self>;
+    /// Its vectors' number of lanes.
+    const LANES: usize;
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
 }
 
 impl FloatElem for f32 {
     type V<A: Arch> = A::F32;
+    const LANES: usize = 16;
     fn from_f64(x: f64) -> Self {
         x as f32
     }
@@ -170,6 +186,7 @@ impl FloatElem for f32 {
 
 impl FloatElem for f64 {
     type V<A: Arch> = A::F64;
+    const LANES: usize = 8;
     fn from_f64(x: f64) -> Self {
         x
     }

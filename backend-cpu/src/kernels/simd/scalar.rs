@@ -170,6 +170,14 @@ macro_rules! array {
                 mask.contains(&true)
             }
             #[inline(always)]
+            fn down<const BY: usize>(self) -> Self {
+                Array(std::array::from_fn(|i| self.0[(i + BY) % $n]))
+            }
+            #[inline(always)]
+            fn first(self) -> $elem {
+                self.0[0]
+            }
+            #[inline(always)]
             unsafe fn load_mask(p: *const u8) -> [bool; $n] {
                 // SAFETY: by the caller's word.
                 unsafe { p.cast::<[u8; $n]>().read_unaligned() }.map(|b| b != 0)
