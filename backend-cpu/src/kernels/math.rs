@@ -58,37 +58,41 @@ impl Math for f32 {
     const LOG_TERMS: usize = 5;
     const TRIG_TERMS: usize = 5;
 
-    /// Below 1 `x · P(x²)`, above `1 − exp(−x · Q(x))`; P and Q are Chebyshev interpolants, computed
-    /// with 40 digits, of erf(√t)/√t on [0, 1] and of −ln(erfc(x))/x on [1, 4].
+    /// `x · (½ + P(s))` with `s = ERF_SCALE · x² + ERF_SHIFT`: P is the polynomial of the least relative
+    /// error (Lawson's iteration, in double precision) for `erf(√t)/√t − ½` on `[0, ERF_ONE²]`.
+    /// Beyond, the result is 1. The half is added last, and `s` is near 0 where P bends, so that few
+    /// roundings count.
     #[inline(always)]
     fn erf<A: Arch>(x: Self::V<A>) -> Self::V<A> {
-        type V<A> = <f32 as FloatElem>::V<A>;
-        let a = V::<A>::num(4.0).pick_min(x.abs());
-        let near = a.mul(poly(a.mul(a), &ERF_NEAR));
-        let far = V::<A>::num(1.0).sub(exp::<f32, A>(a.mul(poly(a, &ERF_FAR)).neg()));
-        let y = V::<A>::select(a.lt(V::<A>::num(1.0)), near, far);
-        y.flip_sign(x)
+        let num = <f32 as FloatElem>::V::<A>::num;
+        let a = num(ERF_ONE).pick_min(x.abs());
+        let s = a.mul(a).mul_add(num(ERF_SCALE), num(ERF_SHIFT));
+        let y = a.mul_add(poly(s, &ERF), a.mul(num(0.5)));
+        num(1.0).pick_min(y).flip_sign(x)
     }
 }
 
-const ERF_NEAR: [f64; 7] = [
-    1.128_379_165_848_350_9,
-    -0.376_126_266_667_203_31,
-    0.112_835_947_151_602_18,
-    -0.026_854_212_010_626_412,
-    0.005_189_087_423_433_974,
-    -0.000_801_686_428_716_587,
-    0.000_078_758_750_626_854_88,
-];
-const ERF_FAR: [f64; 8] = [
-    1.128_957_243_385_555_7,
-    0.633_971_447_589_264_5,
-    0.108_091_912_625_590_06,
-    -0.025_308_601_194_779_26,
-    0.004_373_922_624_821_658,
-    -0.000_515_745_563_819_831_2,
-    0.000_036_593_011_820_437_698,
-    -0.000_001_166_032_500_459_957_2,
+const ERF_ONE: f64 = 3.925;
+const ERF_SCALE: f64 = 0.129_822_710_860_481_17;
+const ERF_SHIFT: f64 = -0.87;
+const ERF: [f64; 17] = [
+    -0.113_805_055_618_286_13,
+    -0.221_154_063_940_048_22,
+    0.187_580_332_159_996_03,
+    -0.171_790_927_648_544_3,
+    0.157_594_949_007_034_3,
+    -0.139_666_706_323_623_66,
+    0.117_180_638_015_270_23,
+    -0.091_891_929_507_255_55,
+    0.066_992_759_704_589_84,
+    -0.045_997_973_531_484_604,
+    0.029_931_697_994_470_596,
+    -0.017_210_751_771_926_88,
+    0.008_287_471_719_086_17,
+    -0.004_527_993_034_571_409,
+    0.003_305_376_274_511_218,
+    -0.001_708_128_838_799_893_9,
+    0.000_364_463_863_661_512_73,
 ];
 
 impl Math for f64 {

@@ -127,18 +127,23 @@ fn select_steps(expr: &Expr, level: Level) -> (Vec<Node>, Vec<u32>) {
     read.flat_map(|(_, instr)| instr.args())
         .for_each(|&arg| uses[same[arg as usize] as usize] += 1);
     expr.outputs().iter().for_each(|o| uses[same[o.value as usize] as usize] += 1);
+    // Comparisons that only choose between floats of their own type become part of each choice.
+    let chooses = |instr: &Instr| {
+        let test = instrs[same[instr.args[0] as usize] as usize];
+        let fits =
+            |test: Instr| instrs[test.args[0] as usize].dtype.compute() == instr.dtype.compute();
+        let select = instr.op == Op::Select && instr.dtype.is_float();
+        select && matches!(test.op, Op::Compare(_)) && fits(test)
+    };
+    let mut choices = vec![0; instrs.len()];
+    for instr in instrs.iter().filter(|instr| chooses(instr)) {
+        choices[same[instr.args[0] as usize] as usize] += 1;
+    }
 
     let mut nodes: Vec<Node> = Vec::new();
     for (i, instr) in instrs.iter().enumerate().filter(|&(i, _)| same[i] == i as u32) {
         let args: SmallVec<[u32; 4]> = instr.args().iter().map(|&a| same[a as usize]).collect();
-        let test = args.first().map(|&arg| instrs[arg as usize]);
-        let fused = instr.op == Op::Select
-            && instr.dtype.is_float()
-            && uses[args[0] as usize] == 1
-            && test.is_some_and(|test| {
-                matches!(test.op, Op::Compare(_))
-                    && instrs[test.args[0] as usize].dtype.compute() == instr.dtype.compute()
-            });
+        let fused = chooses(instr) && uses[args[0] as usize] == choices[args[0] as usize];
         if fused {
             let test = instrs[args[0] as usize];
             let Op::Compare(op) = test.op else { unreachable!("just matched") };
