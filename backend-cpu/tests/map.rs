@@ -130,6 +130,38 @@ fn layouts() {
     }
 }
 
+/// Operands the other way round, with more rows, columns and dims than one group of a kernel takes.
+#[test]
+fn transposed_operands() {
+    let add = Fused::new("f", |[a, b]| a * 2.0 + b);
+    let orders: [(&[usize], &[usize]); 4] = [
+        (&[300, 37], &[1, 0]),
+        (&[3, 70, 20], &[0, 2, 1]),
+        (&[5, 6, 9, 7], &[3, 1, 0, 2]),
+        (&[4, 2, 600], &[2, 1, 0]),
+    ];
+    for dtype in [F64, F32, F16, U8] {
+        for (sizes, order) in orders {
+            let count = sizes.iter().product();
+            let ((x, rx), (y, ry)) = (both(count, dtype, 1), both(count, dtype, 2));
+            let shape = Shape::from(sizes);
+            let (v, rv) = (
+                x.reshape_to(&shape).permute(order.iter().map(|&d| d as isize).collect::<Vec<_>>()),
+                rx.reshape_to(&shape)
+                    .permute(order.iter().map(|&d| d as isize).collect::<Vec<_>>()),
+            );
+            let what = format!("{shape} as {order:?} {dtype}");
+            agree(&what, &v.copy(), &rv.copy());
+            let (w, rw) = (y.reshape_to(v.shape()), ry.reshape_to(rv.shape()));
+            agree(&what, &add.call([&v, &w]), &add.call([&rv, &rw]));
+            agree(&what, &add.call([&w, &v]), &add.call([&rw, &rv]));
+            w.add_(&v);
+            rw.add_(&rv);
+            agree(&what, &y, &ry);
+        }
+    }
+}
+
 #[test]
 fn in_place_outputs_do_not_disturb_inputs() {
     use kiln_tensor_core::{Expr, Kernel};

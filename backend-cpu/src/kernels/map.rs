@@ -3,7 +3,7 @@
 use kiln_tensor_core::{Kernel, Outputs, Shape, Tensor};
 use smallvec::SmallVec;
 
-use super::expr::{BLOCK, Job, Operand, Place, Program, program};
+use super::expr::{BLOCK, Job, Operand, Place, Program, Tiles, program};
 use super::strides::Merged;
 use crate::Cpu;
 use crate::storage::{Fresh, Locked, ReadFew};
@@ -182,6 +182,12 @@ fn run(
     let (splats, numbers) = (&splats[..], &numbers[..]);
     let job = Job { program, sizes, inputs, outputs, aside, splats, numbers };
     let chunk = program.chunk();
+    if let Some(tiles) = Tiles::of(&job) {
+        let step = (chunk / tiles.elements).max(1);
+        return parallel_for(tiles.groups.div_ceil(step), |i| {
+            tiles.run(&job, i * step..tiles.groups.min((i + 1) * step));
+        });
+    }
     if total <= chunk {
         return job.run(0, total);
     }

@@ -2,41 +2,15 @@
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::place::{Operand, Place, Row, copy_strided, fill, put};
 use super::program::{Program, Splat};
 use super::{BLOCK, Frame, Register};
 use crate::kernels::simd::GROUP;
 use crate::kernels::strides::{locate, pieces};
-
-/// Where a program's input comes from, or its output goes to.
-#[derive(Clone, Debug)]
-pub(crate) struct Operand {
-    /// Where element 0 lies.
-    pub(crate) base: *mut u8,
-    /// Bytes of an element.
-    pub(crate) size: usize,
-    pub(crate) place: Place,
-}
-
-// SAFETY: threads that share an operand read it, or write elements that are each their own.
-unsafe impl Send for Operand {}
-// SAFETY: as above.
-unsafe impl Sync for Operand {}
-
-/// How an operand's elements lie.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Place {
-    /// In row-major order without gaps.
-    Flat,
-    /// One element stands for all.
-    One,
-    /// By strides, in elements, over the sizes that the runner was given.
-    Strided(SmallVec<[isize; 6]>),
-    /// Nowhere: the caller takes each block from `Runner::result`.
-    Kept,
-}
 
 /// What all threads share of one run of a program.
 pub(crate) struct Job<'a> {
@@ -58,6 +32,9 @@ pub(crate) struct Runner<'a> {
     job: &'a Job<'a>,
     registers: SmallVec<[Register; 16]>,
     scratch: *mut u8,
+    /// Inputs whose elements the caller has placed, as bits.
+    placed: u64,
+    row: Row,
 }
 
 /// Bytes of a staged block.
@@ -123,7 +100,7 @@ impl<'a> Job<'a> {
             }
             _ => return None,
         };
-        Some(input.base.wrapping_offset(distance * input.size as isize))
+        Some(input.at(distance))
     }
 
     /// The length of rows where blocks should end with them: long ones of strided operands.
@@ -139,7 +116,8 @@ impl<'a> Runner<'a> {
     fn new(job: &'a Job<'a>, scratch: *mut u8) -> Self {
         let program = job.program;
         let slots = program.inputs + program.outputs.len();
-        let mut runner = Runner { job, registers: SmallVec::new(), scratch };
+        let registers = SmallVec::new();
+        let mut runner = Runner { job, registers, scratch, placed: 0, row: Row::default() };
         for k in 0..slots {
             runner.registers.push(Register { ptr: runner.stage(k), step: 1 });
         }
@@ -163,6 +141,13 @@ impl<'a> Runner<'a> {
         self.scratch.wrapping_add(slot * STAGE)
     }
 
+    /// Places the elements of a strided input for the next block, side by side and with room for
+    /// [`BLOCK`]. From the first time on, the caller does so for each block.
+    pub(crate) fn place(&mut self, input: usize, elements: *mut u8) {
+        self.placed |= 1 << input;
+        self.registers[input] = Register { ptr: elements, step: 1 };
+    }
+
     /// Computes elements `start..start + len`, at most [`BLOCK`].
     #[inline]
     pub(crate) fn block(&mut self, start: usize, len: usize) {
@@ -175,6 +160,7 @@ impl<'a> Runner<'a> {
                     let ptr = input.base.wrapping_add(start * input.size);
                     Register { ptr: self.whole(k, ptr, len * input.size, padded == len), step: 1 }
                 }
+                Place::Strided(_) if self.placed >> k & 1 == 1 => continue,
                 Place::Strided(strides) => self.gathered(k, input, strides, start, len),
                 Place::One | Place::Kept => continue,
             };
@@ -224,7 +210,7 @@ impl<'a> Runner<'a> {
 
     /// Elements by strides, side by side.
     fn gathered(
-        &self,
+        &mut self,
         slot: usize,
         input: &Operand,
         strides: &[isize],
@@ -233,31 +219,38 @@ impl<'a> Runner<'a> {
     ) -> Register {
         let sizes = self.job.sizes;
         let inner = *strides.last().expect("a strided operand has dims");
-        let size = input.size;
         let stage = self.stage(slot);
-        let mut register = Register { ptr: stage, step: 1 };
-        pieces(sizes, strides, start, len, |distance, first, count| {
-            let from = input.base.wrapping_offset(distance * size as isize);
-            let to = stage.wrapping_add(first * size);
-            match inner {
-                1 if count == len => {
-                    let in_place = len.is_multiple_of(GROUP);
-                    register.ptr = self.whole(slot, from, len * size, in_place);
-                }
+        let fits = |row: &Range<usize>| row.contains(&start) && start + len <= row.end;
+        if !fits(&self.row.elements) {
+            self.row.seek(self.job, start);
+        }
+        if !fits(&self.row.elements) {
+            pieces(sizes, strides, start, len, |distance, first, count| {
+                let from = input.at(distance);
+                let to = stage.wrapping_add(first * input.size);
                 // SAFETY: the layout names these elements; the stage has room for a block.
-                1 => unsafe { from.copy_to_nonoverlapping(to, count * size) },
-                0 if count == len => {
-                    // SAFETY: as above.
-                    unsafe { fill(from, size, to, GROUP) };
-                    register.step = 0;
-                }
-                // SAFETY: as above.
-                0 => unsafe { fill(from, size, to, count) },
-                // SAFETY: as above.
-                _ => unsafe { copy_strided(from, inner, to, 1, size, count) },
+                unsafe { copy_strided(from, inner, to, 1, input.size, count) }
+            });
+            return Register { ptr: stage, step: 1 };
+        }
+        let inside = (start - self.row.elements.start) as isize;
+        let from = input.at(self.row.starts[slot] + inside * inner);
+        match inner {
+            1 => {
+                let ptr = self.whole(slot, from, len * input.size, len.is_multiple_of(GROUP));
+                Register { ptr, step: 1 }
             }
-        });
-        register
+            0 => {
+                // SAFETY: the element exists; the stage has room for a block.
+                unsafe { fill(from, input.size, stage, GROUP) };
+                Register { ptr: stage, step: 0 }
+            }
+            _ => {
+                // SAFETY: the layout names these elements; the stage has room for a block.
+                unsafe { copy_strided(from, inner, stage, 1, input.size, len) };
+                Register { ptr: stage, step: 1 }
+            }
+        }
     }
 
     /// The elements of the last block of an output that is kept.
@@ -376,71 +369,4 @@ unsafe fn few_bytes(from: *const u8, to: *mut u8, bytes: usize) {
             _ => from.copy_to_nonoverlapping(to, bytes),
         }
     }
-}
-
-/// Writes staged elements to an output.
-///
-/// # Safety
-/// The output has the elements of this range, and nobody else uses them now.
-unsafe fn put(output: &Operand, sizes: &[usize], from: *const u8, start: usize, len: usize) {
-    let size = output.size;
-    match &output.place {
-        Place::Kept => {}
-        Place::Flat | Place::One => {
-            let to = output.base.wrapping_add(start * size);
-            // SAFETY: by the caller's word.
-            unsafe { from.copy_to_nonoverlapping(to, len * size) }
-        }
-        Place::Strided(strides) => {
-            let inner = *strides.last().expect("a strided operand has dims");
-            pieces(sizes, strides, start, len, |distance, first, count| {
-                let to = output.base.wrapping_offset(distance * size as isize);
-                let from = from.wrapping_add(first * size);
-                // SAFETY: by the caller's word.
-                unsafe { copy_strided(from, 1, to, inner, size, count) }
-            });
-        }
-    }
-}
-
-/// Copies `count` elements of `size` bytes between places that step by so many elements.
-///
-/// # Safety
-/// All these elements exist, and the places do not overlap.
-pub(crate) unsafe fn copy_strided(
-    from: *const u8,
-    from_step: isize,
-    to: *mut u8,
-    to_step: isize,
-    size: usize,
-    count: usize,
-) {
-    /// # Safety
-    /// As above.
-    #[inline(always)]
-    unsafe fn copy<T: Copy>(from: *const u8, fs: isize, to: *mut u8, ts: isize, count: usize) {
-        let (from, to) = (from.cast::<T>(), to.cast::<T>());
-        for i in 0..count as isize {
-            // SAFETY: by the caller's word.
-            unsafe { to.wrapping_offset(i * ts).write(from.wrapping_offset(i * fs).read()) }
-        }
-    }
-    // SAFETY: by the caller's word; elements are aligned to their size.
-    unsafe {
-        match size {
-            8 => copy::<u64>(from, from_step, to, to_step, count),
-            4 => copy::<u32>(from, from_step, to, to_step, count),
-            2 => copy::<u16>(from, from_step, to, to_step, count),
-            _ => copy::<u8>(from, from_step, to, to_step, count),
-        }
-    }
-}
-
-/// Writes one element `count` times.
-///
-/// # Safety
-/// The element exists, and there is room for the copies.
-unsafe fn fill(from: *const u8, size: usize, to: *mut u8, count: usize) {
-    // SAFETY: by the caller's word.
-    unsafe { copy_strided(from, 0, to, 1, size, count) }
 }

@@ -1,17 +1,21 @@
 //! Elementwise programs over blocks of elements.
 //!
 //! `program` translates an `Expr` once into instructions on registers (blocks of up to [`BLOCK`]
-//! elements), `float`, `int` and `convert` hold what an instruction runs, `block` feeds blocks of
-//! tensors through a program.
+//! elements), `float`, `int` and `convert` hold what an instruction runs, `place` says where elements are,
+//! `block` feeds blocks of them through a program, `tiles` those of transposed operands.
 
 mod block;
 mod convert;
 mod float;
 mod int;
+mod place;
 mod program;
+mod tiles;
 
-pub(crate) use block::{Job, Operand, Place, Runner};
+pub(crate) use block::{Job, Runner};
+pub(crate) use place::{Operand, Place};
 pub(crate) use program::{Program, program, wide_program};
+pub(crate) use tiles::Tiles;
 
 use super::simd::{Arch, Level};
 

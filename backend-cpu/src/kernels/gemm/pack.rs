@@ -67,34 +67,41 @@ pub(crate) unsafe fn panel<T: Plain + Default>(
 ///
 /// # Safety
 /// Each lane has `k` terms, and `to` room for `k` rows.
+#[inline]
 pub(crate) unsafe fn transpose<T: Plain>(lanes: [*const T; 4], k: usize, to: *mut T, width: usize) {
+    let [a, b, c, d] = lanes;
     let whole = k / 4 * 4;
     // SAFETY: the terms lie inside the `k`.
     unsafe {
+        // Without closures, which are not always inlined here: shuffles in registers, once compiled.
         for p in (0..whole).step_by(4) {
-            let block = lanes.map(|lane| lane.add(p).cast::<[T; 4]>().read_unaligned());
-            for (j, column) in transposed(block).into_iter().enumerate() {
-                to.add((p + j) * width).cast::<[T; 4]>().write_unaligned(column);
-            }
+            let four = |lane: *const T| lane.add(p).cast::<[T; 4]>().read_unaligned();
+            let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (four(a), four(b));
+            let ([c0, c1, c2, c3], [d0, d1, d2, d3]) = (four(c), four(d));
+            let to = to.add(p * width);
+            to.cast::<[T; 4]>().write_unaligned([a0, b0, c0, d0]);
+            to.add(width).cast::<[T; 4]>().write_unaligned([a1, b1, c1, d1]);
+            to.add(2 * width).cast::<[T; 4]>().write_unaligned([a2, b2, c2, d2]);
+            to.add(3 * width).cast::<[T; 4]>().write_unaligned([a3, b3, c3, d3]);
         }
         for p in whole..k {
-            let column = lanes.map(|lane| *lane.add(p));
+            let column = [*a.add(p), *b.add(p), *c.add(p), *d.add(p)];
             to.add(p * width).cast::<[T; 4]>().write_unaligned(column);
         }
     }
-}
-
-/// Rows as columns; shuffles in registers, once compiled.
-#[inline(always)]
-fn transposed<T: Copy>(block: [[T; 4]; 4]) -> [[T; 4]; 4] {
-    [0, 1, 2, 3].map(|j| [block[0][j], block[1][j], block[2][j], block[3][j]])
 }
 
 /// Element by element.
 ///
 /// # Safety
 /// As for `panel`.
-unsafe fn scattered<T: Plain>(from: Source<T>, lanes: usize, k: usize, to: *mut T, width: usize) {
+pub(crate) unsafe fn scattered<T: Plain>(
+    from: Source<T>,
+    lanes: usize,
+    k: usize,
+    to: *mut T,
+    width: usize,
+) {
     for p in 0..k {
         for l in 0..lanes {
             // SAFETY: the caller's.
