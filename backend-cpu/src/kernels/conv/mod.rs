@@ -1,6 +1,7 @@
 //! `conv` and its gradients: the windows of the source are packed straight into the panels of a product,
 //! without a matrix of them in memory. Groups of a few channels are computed row by row instead.
 
+mod direct;
 mod pack;
 mod plan;
 mod weight;

@@ -1,9 +1,12 @@
 //! The gradient of a convolution in its weight: `[channels, places] × [places, terms]` for each sample,
 //! added up over the batch. The batch is cut by the shapes alone, so that sums have one order.
 
+use std::ops::Range;
+
 use kiln_tensor_core::Tensor;
 
 use super::JOBS;
+use super::direct::Direct;
 use super::pack::Padded;
 use super::plan::{Sizes, Walk};
 use crate::Cpu;
@@ -36,10 +39,6 @@ pub(super) fn run<T: Float>(
         .flat_map(|channel| taps.iter().map(move |tap| channel * plane + tap.1))
         .collect();
 
-    let tiles = sizes.groups * lanes.len().div_ceil(TILE);
-    let parts = JOBS.div_ceil(tiles).min(sizes.batch);
-    let mut partial = (parts > 1).then(|| scratch::<T>(parts * out.len()));
-    let len = out.len();
     let job = Job {
         sizes,
         walk,
@@ -48,17 +47,40 @@ pub(super) fn run<T: Float>(
         lanes: &lanes,
         rows: Panels::rows(sizes.outputs, T::kernels()),
     };
+    if let Some(direct) = Direct::new(&job) {
+        let panels = sizes.groups * direct.panels();
+        return in_parts(sizes.batch, panels, out, |batch, panel, to| {
+            // SAFETY: `to` has room for a whole gradient, and each panel comes once in it.
+            unsafe { direct.panel(batch, panel, to) };
+        });
+    }
+    let tiles = sizes.groups * lanes.len().div_ceil(TILE);
+    in_parts(sizes.batch, tiles, out, |batch, tile, to| {
+        let (group, tile) = (tile % sizes.groups, tile / sizes.groups);
+        let lanes = tile * TILE..((tile + 1) * TILE).min(job.lanes.len());
+        // SAFETY: `to` has room for a whole gradient, and each tile comes once in it.
+        unsafe { job.tile(batch, group, lanes, to) };
+    });
+}
+
+/// Calls `f(samples, tile, to)` for each tile of the result and each of some parts of the batch, with
+/// room for a whole result per part; the parts' results are added up in order.
+fn in_parts<T: Float>(
+    batch: usize,
+    tiles: usize,
+    out: &mut [T],
+    f: impl Fn(Range<usize>, usize, *mut T) + Sync,
+) {
+    let parts = JOBS.div_ceil(tiles).min(batch);
+    let len = out.len();
+    let mut partial = (parts > 1).then(|| scratch::<T>(parts * len));
     let to = match &mut partial {
         Some(partial) => Shared(partial.slice_mut::<T>().as_mut_ptr()),
         None => Shared(out.as_mut_ptr()),
     };
     parallel_for(tiles * parts, |i| {
         let (part, tile) = (i / tiles, i % tiles);
-        let batch = sizes.batch * part / parts..sizes.batch * (part + 1) / parts;
-        let (group, tile) = (tile % sizes.groups, tile / sizes.groups);
-        let lanes = tile * TILE..((tile + 1) * TILE).min(job.lanes.len());
-        // SAFETY: each part has room for a whole gradient, and each tile comes once in it.
-        unsafe { job.tile(batch, group, lanes, to.at(part * len)) };
+        f(batch * part / parts..batch * (part + 1) / parts, tile, to.at(part * len));
     });
     if let Some(partial) = &partial {
         let partial = partial.slice::<T>();
@@ -73,13 +95,13 @@ pub(super) fn run<T: Float>(
     }
 }
 
-struct Job<'a, T> {
-    sizes: &'a Sizes,
-    walk: &'a Walk,
-    grad: &'a [T],
-    source: &'a [T],
+pub(super) struct Job<'a, T> {
+    pub(super) sizes: &'a Sizes,
+    pub(super) walk: &'a Walk,
+    pub(super) grad: &'a [T],
+    pub(super) source: &'a [T],
     /// How far each term lies behind a place's start, in a group of the padded source.
-    lanes: &'a [usize],
+    pub(super) lanes: &'a [usize],
     /// How output channels are cut into panels.
     rows: Panels,
 }
@@ -89,13 +111,7 @@ impl<T: Float> Job<'_, T> {
     ///
     /// # Safety
     /// `to` has room for a whole gradient, and nobody else writes this tile of it.
-    unsafe fn tile(
-        &self,
-        batch: std::ops::Range<usize>,
-        group: usize,
-        lanes: std::ops::Range<usize>,
-        to: *mut T,
-    ) {
+    unsafe fn tile(&self, batch: Range<usize>, group: usize, lanes: Range<usize>, to: *mut T) {
         let kernels = T::kernels();
         let Sizes { groups, inputs, outputs, .. } = *self.sizes;
         let (places, plane) = (self.walk.places(), self.walk.plane());
@@ -151,7 +167,7 @@ impl<T: Float> Job<'_, T> {
     fn windows(
         &self,
         source: &[T],
-        places: std::ops::Range<usize>,
+        places: Range<usize>,
         lanes: &[usize],
         cols: &Panels,
         to: &mut [T],

@@ -4,6 +4,7 @@
 use std::ops::{Add, Mul};
 use std::sync::OnceLock;
 
+use super::correlate::{Correlate, Correlation, RIGHT, Sums, correlate};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
 use super::lanes::{Lanes, Scalar};
@@ -40,6 +41,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) table: &'static [[Micro<T>; 2]],
     /// The same, with columns of `b` that lie apart, each term's at an offset of its own.
     pub(crate) shifted: &'static [[Micro<T>; 2]],
+    /// Kernels of 1, 2, … left rows, with one right row and with all of them.
+    pub(crate) correlate: &'static [[Correlate<T>; 2]],
     /// `to[i] = Σ weights[t] · source[offsets[t] + i]` for a number of `i`.
     pub(crate) sum: unsafe fn(*mut T, usize, *const T, &[T], &[usize]),
     /// The sums of products of four rows, or of one, with a vector of as many elements.
@@ -223,7 +226,7 @@ unsafe fn add_rows<L: Lanes, const R: usize>(
 }
 
 macro_rules! table {
-    ($name:ident, $L:ty, $T:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
+    ($name:ident, $L:ty, $T:ty, [$($rows:literal)*], [$($left:literal)*] $(, $feature:literal)?) => {
         static $name: Kernels<$T> = {
             /// # Safety
             /// See `micro`.
@@ -231,6 +234,16 @@ macro_rules! table {
             unsafe fn run<const R: usize, const W: usize, const S: bool>(tile: &Tile<$T>) {
                 // SAFETY: the caller's.
                 unsafe { micro::<$L, R, W, S>(tile) }
+            }
+            /// # Safety
+            /// See `correlate`.
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn correlate_of<const A: usize, const B: usize>(
+                work: &Correlation<'_, $T>,
+                sums: &mut Sums<$T>,
+            ) {
+                // SAFETY: the caller's.
+                unsafe { correlate::<$L, A, B>(work, sums) }
             }
             /// # Safety
             /// See `sum`.
@@ -267,6 +280,7 @@ macro_rules! table {
                 lanes: <$L as Lanes>::N,
                 table: &[$([run::<$rows, 1, false>, run::<$rows, 2, false>]),*],
                 shifted: &[$([run::<$rows, 1, true>, run::<$rows, 2, true>]),*],
+                correlate: &[$([correlate_of::<$left, 1>, correlate_of::<$left, RIGHT>]),*],
                 sum: sum_of,
                 dots: dots_of::<4>,
                 dot: dots_of::<1>,
@@ -276,16 +290,16 @@ macro_rules! table {
         };
     };
 }
-table!(SCALAR_F32, Scalar<f32>, f32, [1 2 3 4]);
-table!(SCALAR_F64, Scalar<f64>, f64, [1 2 3 4]);
+table!(SCALAR_F32, Scalar<f32>, f32, [1 2 3 4], [1 2 3]);
+table!(SCALAR_F64, Scalar<f64>, f64, [1 2 3 4], [1 2 3]);
 #[cfg(target_arch = "x86_64")]
-table!(AVX2_F32, Avx2F32, f32, [1 2 3 4 5 6], "avx2,fma");
+table!(AVX2_F32, Avx2F32, f32, [1 2 3 4 5 6], [1 2 3], "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-table!(AVX2_F64, Avx2F64, f64, [1 2 3 4 5 6], "avx2,fma");
+table!(AVX2_F64, Avx2F64, f64, [1 2 3 4 5 6], [1 2 3], "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-table!(AVX512_F32, Avx512F32, f32, [1 2 3 4 5 6 7 8 9 10 11 12], "avx512f");
+table!(AVX512_F32, Avx512F32, f32, [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6], "avx512f");
 #[cfg(target_arch = "x86_64")]
-table!(AVX512_F64, Avx512F64, f64, [1 2 3 4 5 6 7 8 9 10 11 12], "avx512f");
+table!(AVX512_F64, Avx512F64, f64, [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6], "avx512f");
 
 macro_rules! float {
     ($T:ty, $scalar:ident, $avx2:ident, $avx512:ident) => {

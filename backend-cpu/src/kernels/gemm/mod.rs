@@ -4,6 +4,7 @@
 
 #[cfg(feature = "blas")]
 mod blas;
+pub(crate) mod correlate;
 mod lanes;
 mod micro;
 pub(crate) mod pack;
@@ -165,7 +166,7 @@ impl<T: Float> Product<T> {
 fn tile_size(m: usize, n: usize, k: usize, rows: &Panels, cols: &Panels) -> (usize, usize) {
     let tall = TILE_ROWS.div_ceil(rows.width).min(rows.count);
     let wide = TILE_COLS.div_ceil(cols.width).min(cols.count);
-    let wanted = (m * n * k / GRAIN).clamp(1, 16);
+    let wanted = (m * n * k / GRAIN).clamp(1, 32);
     let (mut tall, mut wide) = (tall, wide);
     while rows.count.div_ceil(tall) * cols.count.div_ceil(wide) < wanted && tall * wide > 1 {
         if wide * cols.width >= tall * rows.width && wide > 1 || tall == 1 {
@@ -174,7 +175,9 @@ fn tile_size(m: usize, n: usize, k: usize, rows: &Panels, cols: &Panels) -> (usi
             tall = tall.div_ceil(2);
         }
     }
-    (tall, wide)
+    // As many tiles, but of even size: a thread that is done early has nothing to wait for.
+    let even = |count: usize, size: usize| count.div_ceil(count.div_ceil(size));
+    (even(rows.count, tall), even(cols.count, wide))
 }
 
 /// How rows or columns are cut into panels: all of `width`, but the last as narrow as `quantum` allows.
