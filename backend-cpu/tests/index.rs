@@ -131,6 +131,21 @@ fn order_agrees_with_the_definition() {
 }
 
 #[test]
+fn the_first_of_many() {
+    let mut numbers = Numbers::new(11);
+    let mut values = numbers.values(2 * 900);
+    (0..900).step_by(7).for_each(|i| values[i] = f64::NAN);
+    for dtype in [DType::F32, DType::I64, DType::U8] {
+        let x = pair(&values, [2, 900], dtype, Lie::Plain);
+        for (k, largest) in [(1, true), (3, false), (40, true), (200, false), (200, true)] {
+            let (a, b) = (Cpu::topk(&x.0, k, 1, largest), Reference::topk(&x.1, k, 1, largest));
+            same(&a.0, &b.0);
+            same(&a.1, &b.1);
+        }
+    }
+}
+
+#[test]
 fn cat_agrees_with_the_definition() {
     let mut numbers = Numbers::new(6);
     for dtype in DType::ALL {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use kiln_tensor_core::{DType, Error, Layout, ScatterOp, Shape, Strides, Tensor, raise};
 
 use super::dispatch::{by_number, by_size, is_narrow, widen};
+use super::simd::{Arch, Work, dispatch};
 use super::walk::{Walk, without};
 use crate::Cpu;
 use crate::kernels::workers::Shared;
@@ -70,6 +71,10 @@ fn pick_as<T: Plain>(
                     for (j, out) in out.iter_mut().enumerate() {
                         *out = from[(x + j as isize * x_step) as usize];
                     }
+                }
+            } else if index_step == 1 && x_step == 0 {
+                for (out, &chosen) in out.iter_mut().zip(&indices[i as usize..]) {
+                    *out = from[(x + chosen as isize * along) as usize];
                 }
             } else {
                 for (j, out) in out.iter_mut().enumerate() {
@@ -172,7 +177,9 @@ impl Put<'_> {
         let layout = Layout::contiguous(self.shape);
         let cut = (0..shape.rank()).filter(|&d| d != self.dim).max_by_key(|&d| shape[d]);
         let size = cut.map_or(1, |d| shape[d]);
-        let parts = (self.index.numel() / GRAIN).clamp(1, size);
+        // Where the cut dim's elements lie side by side, a part keeps some of them together.
+        let together = if cut == Some(shape.rank() - 1) { 16 } else { 1 };
+        let parts = (self.index.numel() / GRAIN).clamp(1, size.div_ceil(together));
         let (indices, src) = (locked.slice::<i64>(self.index), locked.slice::<T>(self.src));
         let to = Shared(out.slice_mut::<T>().as_mut_ptr());
         parallel_for(parts, |part| {
@@ -212,6 +219,15 @@ impl Put<'_> {
                 // write to other places.
                 let to = unsafe { std::slice::from_raw_parts_mut(to.at(place as usize), walk.len) };
                 to.iter_mut().zip(from).for_each(|(to, &from)| *to = f(*to, from));
+                return;
+            }
+            if index_step == 1 && src_step == 1 {
+                let row = indices[i as usize..][..walk.len].iter().zip(&src[from as usize..]);
+                for ((&chosen, &from), j) in row.zip(0..) {
+                    let to = to.at((place + j * to_step + chosen as isize * along) as usize);
+                    // SAFETY: as above.
+                    unsafe { *to = f(*to, from) };
+                }
                 return;
             }
             for j in 0..walk.len as isize {
@@ -258,6 +274,10 @@ pub(crate) fn check(
         let mut row = first;
         walk.each(first..(first + rows).min(walk.rows()), |at| {
             let place = |j: usize| (at[0] + start + j as isize * walk.step[0]) as usize;
+            if walk.step[0] == 1 && dispatch(Inside(&values[place(0)..][..walk.len], size)) {
+                row += 1;
+                return;
+            }
             let outside = |j: usize| values[place(j)] as u64 >= size as u64;
             if (0..walk.len).fold(false, |any, j| any | outside(j)) {
                 let j = (0..walk.len).find(|&j| outside(j)).expect("one is outside");
@@ -275,6 +295,22 @@ pub(crate) fn check(
             index = values[place as usize];
         });
         raise(Error::Index { op, what: "index", index, size, shape: shape.clone() });
+    }
+}
+
+/// Whether all these indices are below a size.
+struct Inside<'a>(&'a [i64], usize);
+
+impl Work for Inside<'_> {
+    type Out = bool;
+    /// The compiler makes vectors of it.
+    #[inline(always)]
+    fn run<A: Arch>(self) -> bool {
+        let mut inside = true;
+        for &index in self.0 {
+            inside &= (index as u64) < self.1 as u64;
+        }
+        inside
     }
 }
 

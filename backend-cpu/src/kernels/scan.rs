@@ -70,13 +70,43 @@ fn run<T: Running>(op: ScanOp, x: &Tensor<Cpu>, dim: usize) -> Tensor<Cpu> {
         let from = &locked.slice::<T>(x)[x.layout().offset()..];
         let blocks = (CHUNK / block).max(1);
         parallel_pieces(out.slice_mut::<T>(), blocks * block, |i, out| {
-            let from = &from[i * blocks * block..][..out.len()];
+            let mut from = &from[i * blocks * block..][..out.len()];
+            let mut out = out;
+            if inner == 1 {
+                // Several lines in turn, so that no addition waits for the last.
+                let whole = out.len() / (4 * block) * (4 * block);
+                let (from_whole, from_rest) = from.split_at(whole);
+                let (out_whole, out_rest) = out.split_at_mut(whole);
+                let fours = from_whole.chunks_exact(4 * block);
+                for (from, out) in fours.zip(out_whole.chunks_exact_mut(4 * block)) {
+                    four_lines(op, from, out, block);
+                }
+                (from, out) = (from_rest, out_rest);
+            }
             for (from, out) in from.chunks_exact(block).zip(out.chunks_exact_mut(block)) {
                 lines(op, from, out, inner);
             }
         });
     }
     out.finish()
+}
+
+/// Runs along four lines of `len` elements each.
+fn four_lines<T: Running>(op: ScanOp, from: &[T], out: &mut [T], len: usize) {
+    let line = |r: usize| &from[r * len..][..len];
+    let from = [line(0), line(1), line(2), line(3)];
+    let (a, rest) = out.split_at_mut(len);
+    let (b, rest) = rest.split_at_mut(len);
+    let (c, d) = rest.split_at_mut(len);
+    let mut acc = from.map(|line| line[0].start());
+    (a[0], b[0], c[0], d[0]) = (from[0][0], from[1][0], from[2][0], from[3][0]);
+    for j in 1..len {
+        for (acc, line) in acc.iter_mut().zip(from) {
+            *acc = T::step(*acc, line[j], op);
+        }
+        (a[j], b[j]) = (T::value(acc[0]), T::value(acc[1]));
+        (c[j], d[j]) = (T::value(acc[2]), T::value(acc[3]));
+    }
 }
 
 /// Runs along the lines of a block; `inner` of them lie side by side.

@@ -124,7 +124,25 @@ impl<T: Key> Lanes<'_, T> {
     ) {
         let value = |i: usize| self.data[(self.start + from + i as isize * self.stride) as usize];
         keyed.clear();
-        keyed.extend((0..self.len).map(|i| (value(i).key().xor(self.flip), i)));
+        let entry = |i: usize| (value(i).key().xor(self.flip), i);
+        if k > self.len / 4 {
+            keyed.extend((0..self.len).map(entry));
+        } else {
+            // Only what comes before the k-th so far; of equals, the earlier stays.
+            let room = (4 * k).max(64);
+            let mut last = T::Bits::ALL;
+            for i in 0..self.len {
+                let (key, i) = entry(i);
+                if key < last || i < k {
+                    keyed.push((key, i));
+                    if keyed.len() == room {
+                        keyed.select_nth_unstable(k - 1);
+                        keyed.truncate(k);
+                        last = keyed[k - 1].0;
+                    }
+                }
+            }
+        }
         if k < keyed.len() {
             keyed.select_nth_unstable(k - 1);
         }
