@@ -270,9 +270,9 @@ impl<E: Math> Work for Losses<'_, E> {
     #[inline(always)]
     fn run<A: Arch>(self) {
         for row in self.rows {
-            // SAFETY: the logits have these rows, and a class is one of a row's elements.
             let loss = match self.classes[row] {
                 None => 0.0,
+                // SAFETY: the logits have these rows, and a class is one of a row's elements.
                 Some(class) => unsafe {
                     let x = self.x.add(row * self.len).cast_const();
                     let max = shift::<E, A>(x, self.len);

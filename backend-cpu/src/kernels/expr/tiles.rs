@@ -64,7 +64,7 @@ impl Tiles {
         with_scratch(self.turned.len() * STAGE + 64, |memory| {
             let stages = memory.wrapping_add(memory.align_offset(64));
             job.with_runner(|runner| {
-                groups.for_each(|group| self.group(job, runner, stages, group))
+                groups.for_each(|group| self.group(job, runner, stages, group));
             });
         });
     }
