@@ -59,3 +59,13 @@ fn malformed_equations_are_refused() {
     }
     assert!(catch(|| Tensor::einsum("ij,ij->ij", &[&a, &numbers([2, 5])])).is_err());
 }
+
+#[test]
+fn an_empty_index_stays_empty() {
+    let (x, y) = (numbers([0, 4]), numbers([4, 3]));
+    assert_eq!(Tensor::einsum("ij,jk->ik", &[&x, &y]).dims(), [0, 3]);
+    assert_eq!(Tensor::einsum("i,j->ij", &[&numbers([2]), &numbers([0])]).dims(), [2, 0]);
+    // What an empty index is summed over is 0, of a size of 1 on the other side as well.
+    let one = numbers([1, 2]);
+    close(&Tensor::einsum("ij,ik->jk", &[&numbers([0, 2]), &one]), &(numbers([2, 2]) * 0.0));
+}

@@ -103,7 +103,7 @@ impl Plan {
                 if !fits {
                     wrong(format!("an index has sizes {known} and {size}"));
                 }
-                *known = (*known).max(size);
+                *known = if *known == 1 { size } else { *known };
                 *count += 1;
             }
         }
@@ -184,7 +184,11 @@ fn contract<B: Backend>(
         let of = |x: &Tensor<B>, indices: &[Index]| {
             indices.iter().position(|j| j == i).map_or(1, |d| x.dims()[d])
         };
-        of(&a, &ai).max(of(&b, &bi))
+        // An index that one side lacks, or has with size 1, is as long as the other's: 0 as well.
+        match of(&a, &ai) {
+            1 => of(&b, &bi),
+            size => size,
+        }
     };
     let sizes = |indices: &[Index]| indices.iter().map(size).collect::<Shape>();
     let arranged = |x: &Tensor<B>, indices: &[Index], parts: [&[Index]; 3]| {
