@@ -1,69 +1,27 @@
 //! The functions of `torch.nn.functional` as users call them.
 
-use kiln_tensor_core::{ConvSpec, PoolSpec, Reduction, Scalar, Shape, Tensor};
+use kiln_tensor_core::{ConvSpec, PoolSpec, Scalar, Shape};
 
-use super::plain::{log_softmax, losses, rows, softmax};
+use super::plain::{at, log_softmax, put, rows, shaped, shaped_values, softmax, values};
 use super::{Kink, Oracle, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::FLOATS;
-use crate::strategies::{DISTINCT, Fill, Gen, NORMAL, POSITIVE, Purpose, Sample};
+use crate::strategies::{DISTINCT, Fill, Gen, NORMAL, POSITIVE, Sample};
 use crate::{Form, Host};
 
 const SOFTMAX: Tolerance =
     Tolerance::new(8.0, 4.0, "exponentials, a sum of up to 7 and its logarithm").stored(4.0);
-const LOSS: Tolerance =
-    Tolerance::new(8.0, 420.0, "a sum of up to 210 losses, each of a few roundings").stored(1.0);
-const CLASSES: Tolerance =
-    Tolerance::new(8.0, 16.0, "a sum of a few losses, each of a logarithm").stored(4.0);
 const SUM: Tolerance = Tolerance::new(8.0, 64.0, "sums of up to 81 products up to 4").stored(1.0);
 const NORM: Tolerance =
     Tolerance::new(32.0, 8.0, "moments of up to 210 numbers up to 2, differences from the mean")
         .stored(8.0);
 /// Large enough that numbers which are all alike are not blown up by 1/√eps.
 const EPS: f64 = 0.1;
-const SOME: Fill = Fill { spacing: 0.5, ..DISTINCT };
-const OTHERS: Fill = Fill { offset: 0.8, ..SOME };
-const PROBABILITY: Fill = Fill::within(0.1, 0.9);
-
-/// The losses of the elements, their mean and their sum.
-macro_rules! all_reductions {
-    (|$r:ident| $loss:expr) => {
-        [Reduction::None, Reduction::Mean, Reduction::Sum].map(|$r| $loss).to_vec()
-    };
-}
-
-/// A shape; with elements where gradients are taken, for the mean of none is NaN.
-fn lossy(g: &mut Gen) -> Shape {
-    if g.purpose == Purpose::Gradient { g.nonempty(0..=4) } else { g.shape(0..=4) }
-}
-
-fn two(g: &mut Gen, x: Fill, y: Fill) -> Sample {
-    let shape = lossy(g);
-    Sample::new([g.values(&shape, x), g.values(&shape, y)])
-}
 
 fn one_dim(g: &mut Gen) -> Sample {
     let shape = g.shape(1..=4);
     let dim = g.dim(shape.rank());
     Sample::new([g.values(&shape, NORMAL)]).with([dim])
-}
-
-/// Scores of classes in dim 1 (or 0), targets with some to be ignored, and weights.
-fn classes(g: &mut Gen) -> Sample {
-    let shape = g.nonempty(1..=3);
-    let dim = usize::from(shape.rank() > 1);
-    let count = shape[dim];
-    let mut places = shape.clone();
-    places.remove(dim);
-    let mut target = g.index(&places, count);
-    // The first stays, so that a mean is over something.
-    for value in target.values.iter_mut().skip(1) {
-        if g.below(4) == 0 {
-            *value = Scalar::I64(-100);
-        }
-    }
-    let weight = g.values(&[count].into(), POSITIVE);
-    Sample::new([g.values(&shape, NORMAL), target, weight])
 }
 
 /// One spatial dim: `x`, a weight, a bias.
@@ -104,10 +62,6 @@ fn channels(g: &mut Gen, count: usize) -> Sample {
     Sample::new(inputs)
 }
 
-fn absolute(x: &[f64]) -> f64 {
-    (x[0] - x[1]).abs()
-}
-
 /// One dim of adaptive windows after the other.
 fn adaptive(sample: &Sample) -> Vec<Vec<f64>> {
     let x = &sample.inputs[0];
@@ -136,117 +90,6 @@ make_rows! { ($) functional "functional";
         run: |x, dim| vec![x[0].log_softmax(dim[0] as isize)],
         oracle: Oracle::Values(|s| vec![rows(&s.inputs[0], s.args[0], log_softmax)]),
         tolerance: SOFTMAX,
-        kinks: &[],
-        order: 2,
-    }
-    mse_loss {
-        dtypes: FLOATS,
-        sample: |g| two(g, NORMAL, NORMAL),
-        run: |x, _| all_reductions!(|r| x[0].mse_loss(&x[1], r)),
-        oracle: Oracle::Values(|s| losses(s, |x| (x[0] - x[1]).powi(2))),
-        tolerance: LOSS,
-        kinks: &[],
-        order: 2,
-    }
-    l1_loss {
-        dtypes: FLOATS,
-        sample: |g| two(g, SOME, OTHERS),
-        run: |x, _| all_reductions!(|r| x[0].l1_loss(&x[1], r)),
-        oracle: Oracle::Values(|s| losses(s, absolute)),
-        tolerance: LOSS,
-        kinks: &[Kink { inputs: &[&[1.0], &[1.0]], args: &[], grads: &[&[0.0], &[0.0]] }],
-        order: 2,
-    }
-    smooth_l1_loss {
-        dtypes: FLOATS,
-        sample: |g| two(g, SOME, OTHERS),
-        run: |x, _| all_reductions!(|r| x[0].smooth_l1_loss(&x[1], 0.5, r)),
-        oracle: Oracle::Values(|s| losses(s, |x| {
-            let d = absolute(x);
-            if d < 0.5 { d * d } else { d - 0.25 }
-        })),
-        tolerance: LOSS,
-        kinks: &[Kink { inputs: &[&[1.0], &[1.0]], args: &[], grads: &[&[0.0], &[0.0]] }],
-        order: 2,
-    }
-    huber_loss {
-        dtypes: FLOATS,
-        sample: |g| two(g, SOME, OTHERS),
-        run: |x, _| all_reductions!(|r| x[0].huber_loss(&x[1], 1.5, r)),
-        oracle: Oracle::Values(|s| losses(s, |x| {
-            let d = absolute(x);
-            if d <= 1.5 { d * d / 2.0 } else { 1.5 * (d - 0.75) }
-        })),
-        tolerance: LOSS,
-        kinks: &[],
-        order: 2,
-    }
-    binary_cross_entropy {
-        dtypes: FLOATS,
-        sample: |g| two(g, PROBABILITY, PROBABILITY),
-        run: |x, _| all_reductions!(|r| x[0].binary_cross_entropy(&x[1], None, r)),
-        oracle: Oracle::Values(|s| losses(s, |x| -(x[1] * x[0].ln() + (1.0 - x[1]) * (1.0 - x[0]).ln()))),
-        tolerance: LOSS,
-        // The logarithm of 0 counts as −100, and its derivative as 0.
-        kinks: &[Kink { inputs: &[&[0.0], &[0.5]], args: &[], grads: &[&[0.5], &[100.0]] }],
-        order: 2,
-    }
-    binary_cross_entropy_with_logits {
-        dtypes: FLOATS,
-        sample: |g| {
-            let shape = lossy(g);
-            let fills = [NORMAL.kinks(&[0.0]), PROBABILITY, POSITIVE, POSITIVE];
-            Sample::new(fills.map(|fill| g.values(&shape, fill)))
-        },
-        run: |x, _| all_reductions!(|r| {
-            x[0].binary_cross_entropy_with_logits(&x[1], Some(&x[2]), Some(&x[3]), r)
-        }),
-        oracle: Oracle::Values(|s| losses(s, |x| {
-            let p = 1.0 / (1.0 + (-x[0]).exp());
-            -x[2] * (x[3] * x[1] * p.ln() + (1.0 - x[1]) * (1.0 - p).ln())
-        })),
-        tolerance: LOSS,
-        kinks: &[],
-        order: 2,
-    }
-    kl_div {
-        dtypes: FLOATS,
-        sample: |g| two(g, NORMAL, PROBABILITY),
-        run: |x, _| {
-            let mut all = all_reductions!(|r| x[0].kl_div(&x[1], false, r));
-            all.push(x[0].kl_div(&x[1], true, Reduction::BatchMean));
-            all
-        },
-        oracle: Oracle::Values(|s| {
-            let mut all = losses(s, |x| x[1] * (x[1].ln() - x[0]));
-            let log_target = losses(s, |x| x[1].exp() * (x[1] - x[0])).swap_remove(2);
-            let batch = s.inputs[0].shape.first().map_or(1.0, |&n| n as f64);
-            all.push(vec![log_target[0] / batch]);
-            all
-        }),
-        tolerance: LOSS,
-        kinks: &[],
-        order: 2,
-    }
-    nll_loss {
-        dtypes: FLOATS,
-        sample: |g| classes(g),
-        run: |x, _| all_reductions!(|r| x[0].nll_loss(&x[1], Some(&x[2]), -100, r)),
-        oracle: Oracle::Reference,
-        tolerance: CLASSES,
-        kinks: &[],
-        order: 2,
-    }
-    cross_entropy {
-        dtypes: FLOATS,
-        sample: |g| classes(g),
-        run: |x, _| {
-            let mut all = all_reductions!(|r| x[0].cross_entropy(&x[1], None, -100, 0.0, r));
-            all.extend(all_reductions!(|r| x[0].cross_entropy(&x[1], Some(&x[2]), -100, 0.1, r)));
-            all
-        },
-        oracle: Oracle::Reference,
-        tolerance: CLASSES,
         kinks: &[],
         order: 2,
     }
@@ -403,35 +246,59 @@ make_rows! { ($) functional "functional";
         kinks: &[],
         order: 2,
     }
-    // One product of each kind, on matrices.
-    products {
+    prelu {
         dtypes: FLOATS,
         sample: |g| {
-            let k = if g.form == Form::Empty { 0 } else { 3 };
-            let shapes: [Shape; 6] = [
-                [2, k].into(), [k, 5].into(), [k].into(), [3, 2, k].into(), [3, k, 5].into(), [5].into(),
-            ];
-            Sample::new(shapes.map(|shape| g.values(&shape, NORMAL)))
+            let shape = g.shape(0..=4);
+            let channels = if shape.rank() < 2 { 1 } else { shape[1] };
+            let weight: Shape = match g.below(3) {
+                0 => Shape::scalar(),
+                1 => [1].into(),
+                _ => [channels].into(),
+            };
+            Sample::new([g.values(&shape, NORMAL.kinks(&[0.0])), g.values(&weight, NORMAL)])
         },
-        run: |x, _| {
-            let [a, b, v, batch, other, row] = [0, 1, 2, 3, 4, 5].map(|i| &x[i]);
-            vec![
-                a.mm(b),
-                a.mv(v),
-                v.dot(v),
-                v.outer(row),
-                batch.bmm(other),
-                row.addmm(a, b, 0.5, 2.0),
-                row.baddbmm(batch, other, 0.5, 2.0),
-                a.tensordot(b, [&[1], &[0]]),
-                batch.matmul(b),
-                v.matmul(b),
-                Tensor::einsum("ij,jk->ki", &[a, b]),
-                Tensor::einsum("bij,bjk,k->b", &[batch, other, row]),
-            ]
+        run: |x, _| vec![x[0].prelu(&x[1])],
+        oracle: Oracle::Values(|s| {
+            let (x, weight) = (&s.inputs[0], values(&s.inputs[1]));
+            let element = |i: &Vec<usize>| {
+                let w = if weight.len() == 1 { weight[0] } else { weight[i[1]] };
+                let x = x.get(i).to_f64();
+                if x > 0.0 { x } else { x * w }
+            };
+            vec![crate::host::indices(&x.shape).iter().map(element).collect()]
+        }),
+        tolerance: Tolerance::new(1.0, 0.0, "one rounding"),
+        kinks: &[Kink {
+            inputs: &[&[0.0, 1.0, -1.0], &[0.25]],
+            args: &[],
+            grads: &[&[0.25, 1.0, 0.25], &[-1.0]],
+        }],
+        order: 2,
+    }
+    glu {
+        dtypes: FLOATS,
+        sample: |g| {
+            let mut shape = g.shape(1..=3);
+            let dim = g.below(shape.rank());
+            shape[dim] *= 2;
+            let signed = if g.flip() { dim as i64 } else { dim as i64 - shape.rank() as i64 };
+            Sample::new([g.values(&shape, NORMAL)]).with([signed])
         },
-        oracle: Oracle::Reference,
-        tolerance: Tolerance::new(8.0, 256.0, "sums of up to 45 products of three").stored(2.0),
+        run: |x, dim| shaped(vec![x[0].glu(dim[0] as isize)]),
+        oracle: Oracle::Values(|s| {
+            let x = &s.inputs[0];
+            let dim = at(s.args[0], x.shape.rank());
+            let half = x.shape[dim] / 2;
+            let to = x.shape.with(dim, half);
+            let element = |i: &Vec<usize>| {
+                let [a, b] = [0, half].map(|k| x.get(&put(i, dim, i[dim] + k)).to_f64());
+                a / (1.0 + (-b).exp())
+            };
+            let values = crate::host::indices(&to).iter().map(element).collect();
+            shaped_values(vec![(to, values)])
+        }),
+        tolerance: Tolerance::new(8.0, 0.0, "an exponential, a quotient and a product"),
         kinks: &[],
         order: 2,
     }

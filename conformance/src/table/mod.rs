@@ -22,12 +22,14 @@ pub mod creation;
 pub mod functional;
 pub mod fused;
 pub mod joins;
+pub mod losses;
 pub mod numbers;
 pub mod operators;
 pub mod picks;
 mod plain;
 pub mod pointwise;
 pub mod primitives;
+pub mod products;
 pub mod random;
 pub mod ranges;
 pub mod reductions;
@@ -238,5 +240,7 @@ families! { ($)
     joins
     picks
     ranges
+    losses
+    products
     reductions
 }

@@ -58,15 +58,6 @@ pub(super) fn rows(x: &Host, dim: i64, f: fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     indices(&x.shape).iter().map(own).collect()
 }
 
-/// The losses of the elements, their mean and their sum.
-pub(super) fn losses(sample: &Sample, f: fn(&[f64]) -> f64) -> Vec<Vec<f64>> {
-    let operands: Vec<Vec<f64>> = sample.inputs.iter().map(values).collect();
-    let element = |i: usize| f(&operands.iter().map(|x| x[i]).collect::<Vec<_>>());
-    let each: Vec<f64> = (0..operands[0].len()).map(element).collect();
-    let sum = each.iter().sum::<f64>();
-    vec![each.clone(), vec![sum / each.len() as f64], vec![sum]]
-}
-
 /// The largest element, NaN if any is.
 pub(super) fn max(x: &[f64]) -> f64 {
     x.iter().copied().reduce(|a, b| if a.is_nan() || a > b { a } else { b }).unwrap_or(f64::NAN)
