@@ -12,7 +12,7 @@ pub use crate::autograd::{
 };
 pub use crate::data::{DataLoader, Dataset, TensorDataset};
 pub use crate::nn::functional::*;
-pub use crate::nn::{Forward, Module, ModuleDict, ModuleExt, ModuleList, init};
+pub use crate::nn::{Forward, Module, ModuleDict, ModuleExt, ModuleList, init, summary};
 pub use crate::optim::{clip_grad_norm_, clip_grad_value_, lr_scheduler};
 pub use crate::tensor::DType::{self, *};
 pub use crate::tensor::{Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
@@ -37,6 +37,7 @@ aliases! {
         Conv1d Conv2d Conv3d
         MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
+        AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
         BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm
         Dropout Dropout1d Dropout2d Dropout3d
         ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish PReLU Sigmoid Tanh Softplus Softsign

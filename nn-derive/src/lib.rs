@@ -24,6 +24,7 @@ use options::{FieldOptions, StructOptions};
 /// | `#[module(backend = Type)]` | the struct | the backend, where no field tells it |
 /// | `#[module(extra_repr = path)]` | the struct | `fn(&Self) -> String`, shown inside the parentheses |
 /// | `#[module(type_name = path)]` | the struct | `fn(&Self) -> &'static str`, shown before the parentheses |
+/// | `#[module(flops = path)]` | the struct | `fn(&Self, &Shape, &Shape) -> u64`, what one call costs by its input and output, for `summary` |
 /// | `#[module(crate = path)]` | the struct | where `kiln-nn` is, if it is neither a dependency nor `kiln::nn` |
 ///
 /// The backend is the type parameter that is bounded by `Backend`, or else that of the first field
@@ -78,6 +79,18 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
         }
     });
 
+    let flops = options.flops.iter().map(|path| {
+        quote! {
+            fn flops(
+                &self,
+                input: &#nn::Shape,
+                output: &#nn::Shape,
+            ) -> ::core::option::Option<u64> {
+                ::core::option::Option::Some(#path(self, input, output))
+            }
+        }
+    });
+
     let type_name = match &options.type_name {
         Some(path) => quote!(#path(self)),
         None => quote!(#name),
@@ -106,6 +119,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
             #(#hooks)*
             #(#extra_repr)*
+            #(#flops)*
         }
 
         /// The module as a tree, one line a module, as PyTorch prints it.

@@ -8,6 +8,7 @@ pub struct StructOptions {
     pub backend: Option<Type>,
     pub extra_repr: Option<Path>,
     pub type_name: Option<Path>,
+    pub flops: Option<Path>,
     pub krate: Option<Path>,
 }
 
@@ -22,12 +23,14 @@ impl StructOptions {
                     options.extra_repr = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("type_name") {
                     options.type_name = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("flops") {
+                    options.flops = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("crate") {
                     options.krate = Some(meta.value()?.parse()?);
                 } else {
                     return Err(meta.error(
-                        "a struct takes `backend = Type`, `extra_repr = path`, `type_name = path` or \
-                         `crate = path`",
+                        "a struct takes `backend = Type`, `extra_repr = path`, `type_name = path`, \
+                         `flops = path` or `crate = path`",
                     ));
                 }
                 Ok(())

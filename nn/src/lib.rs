@@ -23,6 +23,7 @@ mod print;
 mod python;
 mod safetensors;
 mod state_dict;
+mod summary;
 
 pub use containers::*;
 pub use field::{Field, HasBackend};
@@ -34,3 +35,8 @@ pub use module::{Forward, Module, Visitor};
 pub use module_ext::ModuleExt;
 pub use param::{Buffer, Param};
 pub use state_dict::{IncompatibleKeys, StateDict};
+pub use summary::{Summary, SummaryRow, summary, summary_of};
+
+/// For the derive.
+#[doc(hidden)]
+pub use kiln_tensor_core::Shape;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use kiln_tensor_core::{Backend, Tensor};
+use kiln_tensor_core::{Backend, Shape, Tensor};
 
 use crate::{Buffer, Hooks, Param};
 
@@ -47,6 +47,12 @@ pub trait Module: Any + Send + Sync {
 
     /// Its training flag and hooks: the field of type [`Hooks`], if there is one.
     fn hooks(&self) -> Option<&Hooks<Self::Backend>> {
+        None
+    }
+
+    /// How many multiplications, additions and comparisons one call takes, from the shapes of its input
+    /// and output; without those of the modules inside. `None` where nobody has said.
+    fn flops(&self, _input: &Shape, _output: &Shape) -> Option<u64> {
         None
     }
 
@@ -121,6 +127,10 @@ macro_rules! pointers {
 
             fn hooks(&self) -> Option<&Hooks<Self::Backend>> {
                 (**self).hooks()
+            }
+
+            fn flops(&self, input: &Shape, output: &Shape) -> Option<u64> {
+                (**self).flops(input, output)
             }
 
             fn folds(&self) -> bool {

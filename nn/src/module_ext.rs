@@ -349,7 +349,7 @@ fn set_training<M: Module + ?Sized>(module: &M, on: bool) -> &M {
 }
 
 /// What tells a module from all others: a struct and its first field may lie at one address.
-fn identity<B: Backend>(module: &DynModule<B>) -> (*const (), std::any::TypeId) {
+pub(crate) fn identity<B: Backend>(module: &DynModule<B>) -> (*const (), std::any::TypeId) {
     let any: &dyn Any = module;
     (std::ptr::from_ref(module).cast(), any.type_id())
 }

@@ -5,7 +5,7 @@ use kiln_conformance::{Reference, ReferenceDevice};
 use kiln_nn::functional::{cross_entropy, l1_loss, mse_loss, nll_loss};
 use kiln_nn::init::{Nonlinearity, calculate_gain};
 use kiln_nn::*;
-use kiln_tensor_core::Tensor;
+use kiln_tensor_core::{Tensor, catch};
 
 type Ad = Autograd<Reference>;
 const DEVICE: ReferenceDevice = ReferenceDevice;
@@ -96,6 +96,32 @@ fn running_statistics_follow_the_batches_in_training_only() {
     assert_eq!(statistics(), (4.0, 5.0));
     norm.reset_running_stats();
     assert_eq!(statistics(), (0.0, 1.0));
+}
+
+/// Values and places that torch 2.15 gives; the first of equals, and NaN before all.
+#[test]
+fn adaptive_maxima_lie_where_pytorchs_do() {
+    let row = Tensor::<Ad>::from_slice(
+        &[1.0, 5.0, 5.0, f64::NAN, 2.0, 7.0, 7.0],
+        [1, 1, 7],
+        &ReferenceDevice,
+    );
+    let places =
+        |x: &Tensor<Ad>, out: &[usize]| x.adaptive_max_pool_with_indices(out).1.to_vec::<i64>();
+    assert_eq!(places(&row, &[2]), [3, 3]);
+    assert_eq!(places(&row, &[3]), [1, 3, 5]);
+    assert_eq!(places(&row, &[5]), [1, 1, 3, 5, 5]);
+    assert_eq!(places(&row, &[9]), [0, 1, 1, 3, 3, 3, 5, 5, 6]);
+    let image = Tensor::<Ad>::from_slice(
+        &[3.0, 1.0, 3.0, 3.0, 3.0, 0.0, 2.0, 2.0, 2.0],
+        [1, 3, 3],
+        &ReferenceDevice,
+    );
+    assert_eq!(places(&image, &[2, 2]), [0, 2, 3, 4]);
+    let none = image.narrow(1, 0, 0);
+    assert_eq!(*none.adaptive_max_pool(&[0, 2]).shape(), [1, 0, 2]);
+    let error = catch(|| none.adaptive_max_pool(&[1, 2])).unwrap_err();
+    assert!(error.to_string().starts_with("adaptive_max_pool: "), "{error}");
 }
 
 #[test]

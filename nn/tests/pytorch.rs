@@ -152,6 +152,11 @@ fn layers() -> Cases {
         "AdaptiveAvgPool2d(1)" => AdaptiveAvgPool2d::new(1);
         "AdaptiveAvgPool2d((2, 3))" => AdaptiveAvgPool2d::new([2, 3]);
         "AdaptiveAvgPool3d(2)" => AdaptiveAvgPool3d::new(2);
+        "AdaptiveMaxPool1d(3)" => AdaptiveMaxPool1d::new(3);
+        "AdaptiveMaxPool1d(5)" => AdaptiveMaxPool1d::new(5);
+        "AdaptiveMaxPool2d(2)" => AdaptiveMaxPool2d::new(2);
+        "AdaptiveMaxPool2d((2, 3))" => AdaptiveMaxPool2d::new((2, 3));
+        "AdaptiveMaxPool3d((1, 3, 2))" => AdaptiveMaxPool3d::new((1, 3, 2));
         "BatchNorm1d(4)" => BatchNorm1d::new(4, f64);
         "BatchNorm1d(3)" => BatchNorm1d::new(3, f64);
         "BatchNorm2d(3, eps=0.01, momentum=0.3)" => BatchNorm2d::new(3, f64).eps(0.01).momentum(0.3);

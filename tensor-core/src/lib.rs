@@ -35,5 +35,5 @@ pub use ops::{
 };
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
-pub use spec::{ConvSpec, Dims, PoolSpec};
+pub use spec::{ConvSpec, Dims, PoolSpec, adaptive_windows};
 pub use tensor::Tensor;

@@ -1,5 +1,7 @@
 //! The hyper-parameters of convolution and pooling, and the sizes that follow from them.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 /// One value per spatial dimension.
@@ -82,4 +84,10 @@ impl PoolSpec {
         let starts_outside = (count - 1) * stride >= input + self.padding[i];
         Some(if starts_outside { count - 1 } else { count })
     }
+}
+
+/// The windows of adaptive pooling over a dim of size `size`: number `i` of `out` reaches from
+/// `⌊i·size/out⌋` to `⌈(i + 1)·size/out⌉`.
+pub fn adaptive_windows(size: usize, out: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..out).map(move |i| i * size / out..((i + 1) * size).div_ceil(out))
 }

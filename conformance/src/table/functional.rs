@@ -1,6 +1,6 @@
 //! The functions of `torch.nn.functional` as users call them.
 
-use kiln_tensor_core::{ConvSpec, PoolSpec, Scalar, Shape};
+use kiln_tensor_core::{ConvSpec, PoolSpec, Scalar, Shape, adaptive_windows};
 
 use super::plain::{at, log_softmax, put, rows, shaped, shaped_values, softmax, values};
 use super::{Kink, Oracle, make_rows};
@@ -72,6 +72,33 @@ fn adaptive(sample: &Sample) -> Vec<Vec<f64>> {
     };
     let means = |row: &[Scalar]| (0..out).map(|i| mean(row, i)).collect::<Vec<_>>();
     vec![x.values.chunks(size).flat_map(means).collect()]
+}
+
+/// Maxima of adaptive windows over two dims and their places, the first of equals.
+fn adaptive_max(sample: &Sample) -> Vec<Vec<f64>> {
+    let x = &sample.inputs[0];
+    let [.., height, width] = x.shape[..] else { unreachable!("two dims to pool") };
+    let (mut values, mut places) = (Vec::new(), Vec::new());
+    for image in x.values.chunks(height * width) {
+        for rows in adaptive_windows(height, sample.args[0] as usize) {
+            for columns in adaptive_windows(width, sample.args[1] as usize) {
+                let places_of = |row| columns.clone().map(move |column| row * width + column);
+                let window: Vec<usize> = rows.clone().flat_map(places_of).collect();
+                let value = |&at: &usize| image[at].to_f64();
+                let largest = window.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+                values.push(largest);
+                places.extend(window.iter().find(|at| value(at) == largest).map(|&at| at as f64));
+            }
+        }
+    }
+    vec![values, places]
+}
+
+fn adaptive_image(g: &mut Gen, fill: Fill) -> Sample {
+    let n = if g.form == Form::Empty { 0 } else { 2 };
+    let [height, width] = [2 + g.below(4), 1 + g.below(5)];
+    let out = [1 + g.below(3) as i64, 1 + g.below(4) as i64];
+    Sample::new([g.values(&[n, 3, height, width].into(), fill)]).with(out)
 }
 
 make_rows! { ($) functional "functional";
@@ -169,6 +196,28 @@ make_rows! { ($) functional "functional";
         run: |x, args| vec![x[0].adaptive_avg_pool(&[args[0] as usize])],
         oracle: Oracle::Values(adaptive),
         tolerance: Tolerance::new(8.0, 16.0, "a sum of up to 6 numbers up to 2").stored(2.0),
+        kinks: &[],
+        order: 2,
+    }
+    adaptive_max_pool {
+        dtypes: FLOATS,
+        sample: |g| adaptive_image(g, DISTINCT),
+        run: |x, args| vec![x[0].adaptive_max_pool(&[args[0] as usize, args[1] as usize])],
+        oracle: Oracle::Values(|sample| vec![adaptive_max(sample).swap_remove(0)]),
+        tolerance: Tolerance::EXACT,
+        kinks: &[],
+        order: 2,
+    }
+    adaptive_max_pool_with_indices {
+        dtypes: FLOATS,
+        sample: |g| adaptive_image(g, DISTINCT),
+        run: |x, args| {
+            let sizes = [args[0] as usize, args[1] as usize];
+            let (values, positions) = x[0].adaptive_max_pool_with_indices(&sizes);
+            vec![values, positions]
+        },
+        oracle: Oracle::Values(adaptive_max),
+        tolerance: Tolerance::EXACT,
         kinks: &[],
         order: 2,
     }

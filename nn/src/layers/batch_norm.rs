@@ -1,6 +1,6 @@
 //! Batch normalisation.
 
-use kiln_tensor_core::{Backend, DType, Error, Options, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, Options, Shape, Tensor, raise};
 
 use crate::{Buffer, Forward, Hooks, Module, Param, init, python};
 
@@ -15,7 +15,7 @@ pub type BatchNorm3d<B> = BatchNorm<B, 3>;
 /// batch, which also move the running statistics; in evaluation by those. [`BatchNorm1d`],
 /// [`BatchNorm2d`], [`BatchNorm3d`].
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
+#[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct BatchNorm<B: Backend, const N: usize> {
     /// `[c]`, ones at first.
     pub weight: Option<Param<B>>,
@@ -108,6 +108,13 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
             .get(N.wrapping_sub(1))
             .copied()
             .unwrap_or("BatchNorm")
+    }
+
+    /// Of each element: mean 1 and variance 3 where the batch gives them, normalisation 2, weight 1, bias 1.
+    fn count(&self, input: &Shape, _output: &Shape) -> u64 {
+        let measures = self.hooks.training() || self.running_mean.is_none();
+        let affine = [&self.weight, &self.bias].into_iter().flatten().count();
+        ((if measures { 6 } else { 2 } + affine) * input.numel()) as u64
     }
 
     fn describe(&self) -> String {

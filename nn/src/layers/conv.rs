@@ -78,7 +78,7 @@ impl PaddingMode {
 /// );
 /// ```
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
+#[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct Conv<B: Backend, const N: usize> {
     /// `[out, in / groups, kernel…]`, uniform in `±1 / √fan_in` at first.
     pub weight: Param<B>,
@@ -218,6 +218,12 @@ impl<B: Backend, const N: usize> Conv<B, N> {
             text += &format!(", padding_mode={}", self.mode.name());
         }
         text
+    }
+
+    /// A product and a sum for every element of a filter.
+    fn count(&self, _input: &Shape, output: &Shape) -> u64 {
+        let taps: usize = self.weight.shape()[1..].iter().product();
+        (2 * taps * output.numel()) as u64
     }
 
     /// How much is added before and after each spatial dimension.

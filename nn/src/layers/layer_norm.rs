@@ -6,7 +6,7 @@ use crate::{Forward, Hooks, Module, Param, python};
 
 /// Normalises over the trailing dimensions (Ba, Kiros, Hinton 2016).
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe)]
+#[module(extra_repr = Self::describe, flops = Self::count)]
 pub struct LayerNorm<B: Backend> {
     /// Of the normalized shape, ones at first.
     pub weight: Option<Param<B>>,
@@ -54,6 +54,12 @@ impl<B: Backend> LayerNorm<B> {
             self.bias = None;
         }
         self
+    }
+
+    /// Of each element: mean 1, variance 3, normalisation 2, weight 1, bias 1.
+    fn count(&self, input: &Shape, _output: &Shape) -> u64 {
+        let affine = [&self.weight, &self.bias].into_iter().flatten().count();
+        ((6 + affine) * input.numel()) as u64
     }
 
     fn describe(&self) -> String {

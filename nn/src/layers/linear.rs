@@ -35,7 +35,7 @@ pub(crate) fn bias<B: Backend>(size: usize, fan_in: usize, options: &Options<'_,
 /// assert_eq!(layer.to_string(), "Linear(in_features=20, out_features=30, bias=True)");
 /// ```
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe)]
+#[module(extra_repr = Self::describe, flops = Self::count)]
 pub struct Linear<B: Backend> {
     /// `[out_features, in_features]`, uniform in `±1 / √in_features` at first.
     pub weight: Param<B>,
@@ -66,6 +66,11 @@ impl<B: Backend> Linear<B> {
             self.bias = None;
         }
         self
+    }
+
+    /// A product and a sum for every input; the bias begins the sum.
+    fn count(&self, _input: &Shape, output: &Shape) -> u64 {
+        (2 * self.weight.shape()[1] * output.numel()) as u64
     }
 
     fn describe(&self) -> String {

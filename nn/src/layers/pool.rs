@@ -1,6 +1,6 @@
 //! Pooling over one to three spatial dimensions.
 
-use kiln_tensor_core::{Backend, PoolSpec, Tensor};
+use kiln_tensor_core::{Backend, PoolSpec, Shape, Tensor, adaptive_windows};
 
 use super::Sizes;
 use crate::{Forward, Hooks, Module, python};
@@ -23,6 +23,12 @@ pub type AdaptiveAvgPool1d<B> = AdaptiveAvgPool<B, 1>;
 pub type AdaptiveAvgPool2d<B> = AdaptiveAvgPool<B, 2>;
 /// Means of windows chosen for an output of a given depth, height and width.
 pub type AdaptiveAvgPool3d<B> = AdaptiveAvgPool<B, 3>;
+/// Maxima of windows chosen for an output of a given length.
+pub type AdaptiveMaxPool1d<B> = AdaptiveMaxPool<B, 1>;
+/// Maxima of windows chosen for an output of a given height and width.
+pub type AdaptiveMaxPool2d<B> = AdaptiveMaxPool<B, 2>;
+/// Maxima of windows chosen for an output of a given depth, height and width.
+pub type AdaptiveMaxPool3d<B> = AdaptiveMaxPool<B, 3>;
 
 fn named(names: [&'static str; 3], dims: usize) -> &'static str {
     names.get(dims.wrapping_sub(1)).copied().unwrap_or("Pool")
@@ -44,6 +50,11 @@ impl<const N: usize> Window<N> {
 
     fn stride(&self) -> Sizes<N> {
         self.stride.unwrap_or(self.kernel)
+    }
+
+    /// One for each element of each window.
+    fn flops(&self, output: &Shape) -> u64 {
+        (self.kernel.each().iter().product::<usize>() * output.numel()) as u64
     }
 
     fn spec(&self) -> PoolSpec {
@@ -84,7 +95,7 @@ macro_rules! window_options {
 /// Maxima of windows over `N` spatial dimensions: [`MaxPool1d`], [`MaxPool2d`], [`MaxPool3d`]. For
 /// their positions see [`Tensor::max_pool_with_indices`].
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
+#[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct MaxPool<B: Backend, const N: usize> {
     #[module(skip)]
     window: Window<N>,
@@ -112,6 +123,10 @@ impl<B: Backend, const N: usize> MaxPool<B, N> {
         self
     }
 
+    fn count(&self, _input: &Shape, output: &Shape) -> u64 {
+        self.window.flops(output)
+    }
+
     fn name(&self) -> &'static str {
         named(["MaxPool1d", "MaxPool2d", "MaxPool3d"], N)
     }
@@ -136,7 +151,7 @@ impl<B: Backend, const N: usize> Forward for MaxPool<B, N> {
 
 /// Means of windows over `N` spatial dimensions: [`AvgPool1d`], [`AvgPool2d`], [`AvgPool3d`].
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
+#[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct AvgPool<B: Backend, const N: usize> {
     #[module(skip)]
     window: Window<N>,
@@ -172,6 +187,10 @@ impl<B: Backend, const N: usize> AvgPool<B, N> {
         self
     }
 
+    fn count(&self, _input: &Shape, output: &Shape) -> u64 {
+        self.window.flops(output)
+    }
+
     fn name(&self) -> &'static str {
         named(["AvgPool1d", "AvgPool2d", "AvgPool3d"], N)
     }
@@ -196,33 +215,63 @@ impl<B: Backend, const N: usize> Forward for AvgPool<B, N> {
     }
 }
 
-/// Means of windows chosen such that the output has the given sizes: [`AdaptiveAvgPool1d`],
-/// [`AdaptiveAvgPool2d`], [`AdaptiveAvgPool3d`].
-#[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
-pub struct AdaptiveAvgPool<B: Backend, const N: usize> {
-    #[module(skip)]
-    output: Sizes<N>,
-    hooks: Hooks<B>,
+/// A layer whose windows follow from the sizes of its output.
+macro_rules! adaptive {
+    ($name:ident, $method:ident, $names:expr, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Debug, Module)]
+        #[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
+        pub struct $name<B: Backend, const N: usize> {
+            #[module(skip)]
+            output: Sizes<N>,
+            hooks: Hooks<B>,
+        }
+
+        impl<B: Backend, const N: usize> $name<B, N> {
+            /// An output of these sizes.
+            pub fn new(output_size: impl Into<Sizes<N>>) -> Self {
+                $name { output: output_size.into(), hooks: Hooks::new() }
+            }
+
+            /// One for each element of each window.
+            fn count(&self, input: &Shape, output: &Shape) -> u64 {
+                let lead = input.rank() - N;
+                let taps = |(&size, out)| -> usize {
+                    adaptive_windows(size, out).map(|window| window.len()).sum()
+                };
+                let taps: usize = input[lead..].iter().zip(self.output.each()).map(taps).product();
+                (output[..lead].iter().product::<usize>() * taps) as u64
+            }
+
+            fn name(&self) -> &'static str {
+                named($names, N)
+            }
+
+            fn describe(&self) -> String {
+                format!("output_size={}", self.output)
+            }
+        }
+
+        impl<B: Backend, const N: usize> Forward for $name<B, N> {
+            fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+                x.$method(&self.output.each())
+            }
+        }
+    };
 }
 
-impl<B: Backend, const N: usize> AdaptiveAvgPool<B, N> {
-    /// An output of these sizes.
-    pub fn new(output_size: impl Into<Sizes<N>>) -> Self {
-        AdaptiveAvgPool { output: output_size.into(), hooks: Hooks::new() }
-    }
-
-    fn name(&self) -> &'static str {
-        named(["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d"], N)
-    }
-
-    fn describe(&self) -> String {
-        format!("output_size={}", self.output)
-    }
-}
-
-impl<B: Backend, const N: usize> Forward for AdaptiveAvgPool<B, N> {
-    fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        x.adaptive_avg_pool(&self.output.each())
-    }
-}
+adaptive!(
+    AdaptiveAvgPool,
+    adaptive_avg_pool,
+    ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d"],
+    "Means of windows chosen such that the output has the given sizes: [`AdaptiveAvgPool1d`], \
+     [`AdaptiveAvgPool2d`], [`AdaptiveAvgPool3d`]."
+);
+adaptive!(
+    AdaptiveMaxPool,
+    adaptive_max_pool,
+    ["AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d"],
+    "Maxima of windows chosen such that the output has the given sizes: [`AdaptiveMaxPool1d`], \
+     [`AdaptiveMaxPool2d`], [`AdaptiveMaxPool3d`]. For their positions see \
+     [`Tensor::adaptive_max_pool_with_indices`]."
+);
