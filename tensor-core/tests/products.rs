@@ -69,3 +69,13 @@ fn an_empty_index_stays_empty() {
     let one = numbers([1, 2]);
     close(&Tensor::einsum("ij,ik->jk", &[&numbers([0, 2]), &one]), &(numbers([2, 2]) * 0.0));
 }
+
+/// `torch.addmm(x, a, b, beta=0)` ignores what is in `x`.
+#[test]
+fn what_is_added_zero_times_does_not_count() {
+    let (a, b) = (numbers([2, 3]), numbers([3, 2]));
+    let nothing = T::full([2], f64::NAN, &CpuDevice);
+    close(&nothing.addmm(&a, &b, 0.0, 2.0), &(a.mm(&b) * 2.0));
+    let (a, b) = (a.unsqueeze(0), b.unsqueeze(0));
+    close(&nothing.baddbmm(&a, &b, 0.0, 1.0), &a.bmm(&b));
+}

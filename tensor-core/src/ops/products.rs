@@ -1,5 +1,6 @@
 //! Named products of vectors, matrices and batches, and general contractions.
 
+use super::pointwise::broadcast;
 use crate::{Backend, Error, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -56,22 +57,24 @@ impl<B: Backend> Tensor<B> {
         self.unsqueeze(1) * other
     }
 
-    /// `beta · self + alpha · a × b` for matrices `a` and `b`; `self` broadcasts.
+    /// `beta · self + alpha · a × b` for matrices `a` and `b`; `self` broadcasts. Where `beta` is 0, what is in
+    /// `self` does not count, NaN included.
     ///
     /// # Panics
     /// If sizes, dtypes or devices do not fit.
     #[track_caller]
     pub fn addmm(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
-        scaled(a.mm(b), alpha) + scaled(self.clone(), beta)
+        added("addmm", self, beta, scaled(a.mm(b), alpha))
     }
 
-    /// `beta · self + alpha · a × b` for batches of matrices `a` and `b`; `self` broadcasts.
+    /// `beta · self + alpha · a × b` for batches of matrices `a` and `b`; `self` broadcasts. Where `beta` is 0,
+    /// what is in `self` does not count, NaN included.
     ///
     /// # Panics
     /// If sizes, dtypes or devices do not fit.
     #[track_caller]
     pub fn baddbmm(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
-        scaled(a.bmm(b), alpha) + scaled(self.clone(), beta)
+        added("baddbmm", self, beta, scaled(a.bmm(b), alpha))
     }
 
     /// Sums products over pairs of dimensions, `dims[0][i]` of `self` with `dims[1][i]` of `other`;
@@ -127,4 +130,13 @@ impl<B: Backend> Tensor<B> {
 
 fn scaled<B: Backend>(x: Tensor<B>, by: f64) -> Tensor<B> {
     if by == 1.0 { x } else { x * by }
+}
+
+/// `beta · x + product`.
+#[track_caller]
+fn added<B: Backend>(op: &'static str, x: &Tensor<B>, beta: f64, product: Tensor<B>) -> Tensor<B> {
+    if beta == 0.0 && broadcast(op, x, &product) == *product.shape() {
+        return product;
+    }
+    product + scaled(x.clone(), beta)
 }
