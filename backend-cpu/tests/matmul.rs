@@ -63,8 +63,20 @@ fn every_size_agrees_with_the_definition() {
 #[test]
 fn large_products_agree_with_the_definition() {
     let mut numbers = Numbers::new(3);
-    for (m, k, n) in [(150, 530, 70), (1, 1100, 70), (70, 1100, 1), (5, 530, 100), (190, 40, 190)] {
-        for (left, right) in [(Lie::Plain, Lie::Plain), (Lie::Transposed, Lie::Transposed)] {
+    let sizes = [
+        (150, 530, 70),
+        (1, 1100, 70),
+        (70, 1100, 1),
+        (5, 530, 100),
+        (11, 99, 103),
+        (190, 40, 190),
+    ];
+    for (m, k, n) in sizes {
+        for (left, right) in [
+            (Lie::Plain, Lie::Plain),
+            (Lie::Transposed, Lie::Transposed),
+            (Lie::Plain, Lie::Transposed),
+        ] {
             for dtype in [DType::F32, DType::F64] {
                 let a = pair(&numbers.floats(m * k), [m, k], dtype, left);
                 let b = pair(&numbers.floats(k * n), [k, n], dtype, right);
@@ -141,6 +153,9 @@ fn threads_change_nothing() {
             }
         }
     }
+    let a = pair(&numbers.floats(9 * 700), [9, 700], DType::F32, Lie::Plain).0;
+    let b = pair(&numbers.floats(700 * 301), [700, 301], DType::F32, Lie::Transposed).0;
+    any_threads(|| vec![Cpu::download(&Cpu::matmul(&a, &b))]);
     let a = pair(&numbers.floats(20 * 50 * 60), [20, 50, 60], DType::F32, Lie::Plain).0;
     any_threads(|| vec![Cpu::download(&Cpu::matmul(&a, &a.transpose(1, 2)))]);
 }

@@ -26,7 +26,11 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "conv3x3_64_56x56", make: conv },
     Workload { name: "max_pool_64_56x56", make: max_pool },
     Workload { name: "batch_norm_64_56x56", make: batch_norm },
+    Workload { name: "layer_norm_train", make: layer_norm_train },
+    Workload { name: "attention_96x128x64", make: attention },
+    Workload { name: "embedding_8192x64", make: embedding },
     Workload { name: "adam_10M", make: adam },
+    Workload { name: "clip_grad_norm_100", make: clip_grad_norm },
     Workload { name: "tiny_op", make: || tiny_op(false) },
     Workload { name: "tiny_op_tracked", make: || tiny_op(true) },
 ];
@@ -97,6 +101,41 @@ fn batch_norm() -> Work {
     let x = randn([32, 64, 56, 56]);
     let (weight, bias) = (Tensor::ones([64], &device()), Tensor::zeros([64], &device()));
     work(move || x.batch_norm_train(Some(&weight), Some(&bias), 1e-5).0)
+}
+
+fn layer_norm_train() -> Work {
+    let x = randn([4096, 1024]).requires_grad_(true);
+    let (weight, bias) = (Tensor::ones([1024], &device()), Tensor::zeros([1024], &device()));
+    let (weight, bias) = (weight.requires_grad_(true), bias.requires_grad_(true));
+    Box::new(move || {
+        x.layer_norm([1024], Some(&weight), Some(&bias), 1e-5).sum().backward();
+        for x in [&x, &weight, &bias] {
+            x.set_grad(None);
+        }
+    })
+}
+
+fn attention() -> Work {
+    let [q, k, v] = [(); 3].map(|()| randn([96, 128, 64]));
+    work(move || (q.matmul(&k.transpose(1, 2)) * 0.125).softmax(2).matmul(&v))
+}
+
+fn embedding() -> Work {
+    let table = randn([50_000, 64]);
+    let rows: Vec<i64> = (0..8192).map(|i| i * 7919 % 50_000).collect();
+    let rows = Tensor::from_slice(&rows, [8192], &device());
+    work(move || table.index_select(0, &rows))
+}
+
+fn clip_grad_norm() -> Work {
+    let parameters: Vec<Tensor> = (0..100)
+        .map(|_| {
+            let p = randn([64, 64]).requires_grad_(true);
+            p.set_grad(Some(randn([64, 64])));
+            p
+        })
+        .collect();
+    work(move || clip_grad_norm_(&parameters, 1.0, 2.0))
 }
 
 fn adam() -> Work {

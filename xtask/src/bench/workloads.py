@@ -71,6 +71,35 @@ def batch_norm():
     return run
 
 
+def layer_norm_train():
+    x, weight, bias = torch.randn(4096, 1024), torch.ones(1024), torch.zeros(1024)
+    for p in (x, weight, bias):
+        p.requires_grad_()
+
+    def run():
+        F.layer_norm(x, (1024,), weight, bias).sum().backward()
+        x.grad = weight.grad = bias.grad = None
+
+    return run
+
+
+def attention():
+    q, k, v = (torch.randn(96, 128, 64) for _ in range(3))
+    return lambda: torch.softmax(q @ k.transpose(1, 2) * 0.125, 2) @ v
+
+
+def embedding():
+    table, rows = torch.randn(50_000, 64), torch.arange(8192) * 7919 % 50_000
+    return lambda: F.embedding(rows, table)
+
+
+def clip_grad_norm():
+    parameters = [torch.randn(64, 64, requires_grad=True) for _ in range(100)]
+    for p in parameters:
+        p.grad = torch.randn(64, 64)
+    return lambda: nn.utils.clip_grad_norm_(parameters, 1.0)
+
+
 def adam():
     p = torch.randn(10 * M, requires_grad=True)
     p.grad = torch.randn(10 * M)
@@ -145,7 +174,11 @@ WORKLOADS = {
     "conv3x3_64_56x56": conv,
     "max_pool_64_56x56": lambda: unary(lambda x: F.max_pool2d(x, 2), 32, 64, 56, 56),
     "batch_norm_64_56x56": batch_norm,
+    "layer_norm_train": layer_norm_train,
+    "attention_96x128x64": attention,
+    "embedding_8192x64": embedding,
     "adam_10M": adam,
+    "clip_grad_norm_100": clip_grad_norm,
     "digits_epoch": digits_epoch,
     "mlp_64_adam": lambda: one_batch(mlp(784, 256, 128, 10), 64, 784),
     "lenet_64_adam": lambda: one_batch(lenet(), 64, 1, 28, 28),

@@ -36,7 +36,7 @@ const fn row(name: &'static str, does: &'static str, goal: Goal) -> Workload {
 }
 
 #[rustfmt::skip]
-pub const WORKLOADS: [Workload; 22] = [
+pub const WORKLOADS: [Workload; 26] = [
     row("gemm_512", "512 × 512 · 512 × 512", Goal::Ratio(1.05)),
     row("gemm_1024", "1024 × 1024 · 1024 × 1024", Goal::Ratio(1.05)),
     row("gemm_2048", "2048 × 2048 · 2048 × 2048", Goal::Ratio(1.05)),
@@ -53,7 +53,11 @@ pub const WORKLOADS: [Workload; 22] = [
     row("conv3x3_64_56x56", "3 × 3, 64 → 64 channels, batch 32, 56 × 56", Goal::Watched),
     row("max_pool_64_56x56", "2 × 2, batch 32, 64 channels", Goal::Watched),
     row("batch_norm_64_56x56", "training, forward, batch 32", Goal::Watched),
+    row("layer_norm_train", "4096 × 1024, forward and backward", Goal::Watched),
+    row("attention_96x128x64", "softmax(q · kᵀ / 8) · v", Goal::Watched),
+    row("embedding_8192x64", "8192 rows of a table of 50,000", Goal::Watched),
     row("adam_10M", "one step on 10 M parameters", Goal::Watched),
+    row("clip_grad_norm_100", "100 gradients 64 × 64", Goal::Watched),
     row("digits_epoch", "MLP 64-128-64-10, batch 64, Adam, shuffling", Goal::Ratio(2.0)),
     row("mlp_64_adam", "MLP 784-256-128-10, batch 64, one step", Goal::Ratio(1.5)),
     row("lenet_64_adam", "LeNet, batch 64 × 1 × 28 × 28, one step", Goal::Ratio(0.7)),

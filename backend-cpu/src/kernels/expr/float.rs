@@ -13,7 +13,7 @@ trait Op1 {
     fn f<E: Math, A: Arch>(x: E::V<A>) -> E::V<A>;
 }
 
-trait Op2 {
+pub(super) trait Op2 {
     fn f<E: Math, A: Arch>(a: E::V<A>, b: E::V<A>) -> E::V<A>;
 }
 
@@ -217,10 +217,10 @@ unary_ops! {
 
 macro_rules! binary_ops {
     ($($op:ident($a:ident, $b:ident) = $f:expr;)*) => {
-        mod two {
+        pub(super) mod two {
             use super::*;
             $(
-                pub(super) struct $op;
+                pub(in crate::kernels::expr) struct $op;
                 impl Op2 for $op {
                     #[inline(always)]
                     fn f<E: Math, A: Arch>($a: E::V<A>, $b: E::V<A>) -> E::V<A> {

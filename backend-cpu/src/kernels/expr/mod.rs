@@ -1,10 +1,12 @@
 //! Elementwise programs over blocks of elements.
 //!
 //! `program` translates an `Expr` once into instructions on registers (blocks of up to [`BLOCK`]
-//! elements), `float`, `int` and `convert` hold what an instruction runs, `place` says where elements are,
+//! elements), `float`, `int` and `convert` hold what an instruction runs, `chain` joins
+//! such, `place` says where elements are,
 //! `block` feeds blocks of them through a program, `tiles` those of transposed operands.
 
 mod block;
+mod chain;
 mod convert;
 mod float;
 mod int;

@@ -8,7 +8,7 @@ use kiln_tensor_core::{DType, Expr, Scalar};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{BLOCK, Run, Step, convert, float, int};
+use super::{BLOCK, Run, Step, chain, convert, float, int};
 use crate::kernels::simd::{GROUP, Level, level};
 
 /// Sixteen equal elements, at most eight bytes each.
@@ -65,15 +65,17 @@ fn translations(expr: &Expr) -> &Translations {
 
 /// A step before its registers are known: what it defines and reads are numbers of instructions, or
 /// of outputs.
-struct Node {
-    run: Run,
-    to: Target,
-    from: SmallVec<[u32; 4]>,
-    cost: usize,
+pub(super) struct Node {
+    pub(super) run: Run,
+    pub(super) to: Target,
+    pub(super) from: SmallVec<[u32; 4]>,
+    pub(super) cost: usize,
+    /// The arithmetic that the step is, if it is just that.
+    pub(super) binary: Option<(BinaryOp, DType)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Target {
+pub(super) enum Target {
     Value(u32),
     Output(usize),
 }
@@ -154,16 +156,21 @@ fn select_steps(expr: &Expr, level: Level) -> (Vec<Node>, Vec<u32>) {
             nodes.retain(|node| node.to != Target::Value(args[0]));
             let compared = test.args().iter().map(|&a| same[a as usize]);
             let from = compared.chain(args[1..].iter().copied()).collect();
-            nodes.push(Node { run, to: Target::Value(i as u32), from, cost: 1 });
+            nodes.push(Node { run, to: Target::Value(i as u32), from, cost: 1, binary: None });
         } else if let Some((run, cost)) = step(instrs, instr, level) {
             let from = match instr.op {
                 Op::Input(_) => [RAW | i as u32].into_iter().collect(),
                 Op::Uniform { seed, stream } => [seed, stream].into_iter().collect(),
                 _ => args,
             };
-            nodes.push(Node { run, to: Target::Value(i as u32), from, cost });
+            let binary = match instr.op {
+                Op::Binary(op) => Some((op, instr.dtype.compute())),
+                _ => None,
+            };
+            nodes.push(Node { run, to: Target::Value(i as u32), from, cost, binary });
         }
     }
+    chain::join(&mut nodes, &uses, level);
     (nodes, same)
 }
 
@@ -263,7 +270,7 @@ fn place_outputs(
             convert::store(output.dtype, level)
         };
         let from = [if unchanged { RAW | value } else { value }].into_iter().collect();
-        nodes.push(Node { run, to: Target::Output(o), from, cost: 1 });
+        nodes.push(Node { run, to: Target::Output(o), from, cost: 1, binary: None });
     }
     // A load that only such copies used is not needed.
     let read: Vec<u32> = nodes.iter().flat_map(|node| node.from.iter().copied()).collect();

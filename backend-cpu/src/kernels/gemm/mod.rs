@@ -5,6 +5,7 @@
 #[cfg(feature = "blas")]
 mod blas;
 pub(crate) mod correlate;
+mod few;
 mod lanes;
 mod micro;
 pub(crate) mod pack;
@@ -88,6 +89,10 @@ impl<T: Float> Product<T> {
         #[cfg(feature = "blas")]
         // SAFETY: the caller's.
         if unsafe { self.run_blas() } {
+            return;
+        }
+        // SAFETY: the caller's.
+        if unsafe { self.run_few() } {
             return;
         }
         for j in (0..self.n).step_by(PART) {
