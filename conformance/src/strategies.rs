@@ -39,6 +39,8 @@ pub enum Purpose {
     Forward,
     /// Differences in each element: few elements, away from kinks.
     Gradient,
+    /// Timing: sizes as in real work, a quarter of a million elements, all smooth.
+    Speed,
 }
 
 /// Which values an operand holds.
@@ -174,6 +176,11 @@ impl Gen {
     /// `shape` for ops that need elements.
     pub fn nonempty(&mut self, ranks: RangeInclusive<usize>) -> Shape {
         let (low, high) = ranks.into_inner();
+        if self.purpose == Purpose::Speed {
+            let sizes: [&[usize]; 5] =
+                [&[], &[1 << 18], &[512, 512], &[64, 64, 64], &[16, 32, 32, 16]];
+            return sizes[2.max(low).min(high).min(4)].into();
+        }
         let rank = match self.form {
             Form::Scalar => low,
             form => {
@@ -184,7 +191,7 @@ impl Gen {
         };
         let sizes: &[usize] = match self.purpose {
             Purpose::Gradient => &[2, 3, 1, 2, 1, 1],
-            Purpose::Forward => &[2, 3, 5, 7, 1, 2],
+            _ => &[2, 3, 5, 7, 1, 2],
         };
         // A shrunk case has the small sizes only.
         let usable = &sizes[..rank.max(2 + self.size).min(if rank > 4 { 6 } else { 4 })];
@@ -196,11 +203,16 @@ impl Gen {
         shape
     }
 
+    /// A size that is a row's own choice, or another where speed is measured.
+    pub fn size(&self, size: usize, real: usize) -> usize {
+        if self.purpose == Purpose::Speed { real } else { size }
+    }
+
     /// Shapes that broadcast to one of the ranks: the shape, and one for each operand.
     pub fn broadcast(&mut self, count: usize, ranks: RangeInclusive<usize>) -> (Shape, Vec<Shape>) {
         let whole = self.shape(ranks);
         let mut shapes = vec![whole.clone(); count];
-        if self.flip() {
+        if self.purpose == Purpose::Speed || self.flip() {
             return (whole, shapes);
         }
         for dim in 0..whole.rank() {
@@ -251,6 +263,9 @@ impl Gen {
             (Purpose::Gradient, _) if fill.spacing > 0.0 => self.spaced(count, fill),
             (Purpose::Gradient, _) => (0..count).map(|_| self.smooth(fill)).collect(),
             (Purpose::Forward, _) => (0..count).map(|_| self.number(fill)).collect(),
+            (Purpose::Speed, _) => {
+                (0..count).map(|_| Scalar::F64(self.within(fill.range))).collect()
+            }
         };
         Host::new(shape.clone(), dtype, values)
     }

@@ -30,6 +30,7 @@ fn convolution(g: &mut Gen, transposed: bool) -> Sample {
     let (weight, bias): (Shape, usize) =
         if transposed { ([2, 3, 2].into(), 3) } else { ([3, 2, 2].into(), 3) };
     let length = 3 + g.below(3);
+    let length = g.size(length, 1 << 16);
     let x: Shape = if g.flip() { [n, 2, length].into() } else { [2, length].into() };
     Sample::new([g.values(&x, NORMAL), g.values(&weight, NORMAL), g.values(&[bias].into(), NORMAL)])
 }
@@ -42,7 +43,8 @@ fn spec() -> ConvSpec {
 
 fn pooling(g: &mut Gen, fill: Fill) -> Sample {
     let n = if g.form == Form::Empty { 0 } else { 2 };
-    let shape: Shape = if g.flip() { [n, 1, 3, 4].into() } else { [2, 4, 3].into() };
+    let [h, w] = [g.size(3, 256), g.size(4, 256)];
+    let shape: Shape = if g.flip() { [n, 1, h, w].into() } else { [2, w, h].into() };
     Sample::new([g.values(&shape, fill)])
 }
 
@@ -190,6 +192,7 @@ make_rows! { ($) functional "functional";
         sample: |g| {
             let n = if g.form == Form::Empty { 0 } else { 2 };
             let length = 2 + g.below(5);
+            let length = g.size(length, 1 << 16);
             let out = 1 + g.below(4) as i64;
             Sample::new([g.values(&[n, 2, length].into(), NORMAL)]).with([out])
         },

@@ -13,9 +13,9 @@
 
 use kiln_tensor_core::{Backend, DType, Tensor};
 
-use crate::Reference;
 use crate::agree::Tolerance;
-use crate::strategies::{Gen, Sample};
+use crate::strategies::{Gen, Purpose, Sample};
+use crate::{Form, Reference};
 
 pub mod binary;
 pub mod creation;
@@ -99,6 +99,16 @@ pub struct Spec {
     pub kinks: &'static [Kink],
     /// How often the op can be differentiated: 0 or 2.
     pub order: u8,
+}
+
+impl Spec {
+    /// One case to time the op on, always the same: sizes as in real work where the row leaves them
+    /// open, contiguous, `f32` where the row has that.
+    pub fn timed(&self) -> Sample {
+        let f32 = self.dtypes.iter().find(|&&dtype| dtype == DType::F32);
+        let dtype = *f32.unwrap_or(&self.dtypes[0]);
+        (self.sample)(&mut Gen::new(dtype, Form::Contiguous, Purpose::Speed, 4, 1))
+    }
 }
 
 /// Makes rows, the list of them, and the macro that makes their tests. `($)` is the dollar sign, which

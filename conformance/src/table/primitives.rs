@@ -297,8 +297,12 @@ make_rows! { ($) primitives "primitives";
     matmul {
         dtypes: NUMBERS,
         sample: |g| {
-            let batch = g.shape(0..=2);
-            let sizes = g.shuffled(if g.purpose == Purpose::Forward { &[3, 5, 7] } else { &[1, 2, 3] });
+            let batch = if g.purpose == Purpose::Speed { [].into() } else { g.shape(0..=2) };
+            let sizes = g.shuffled(match g.purpose {
+                Purpose::Forward => &[3, 5, 7],
+                Purpose::Gradient => &[1, 2, 3],
+                Purpose::Speed => &[256; 3],
+            });
             let k = if g.form == Form::Empty && g.flip() { 0 } else { sizes[1] };
             let shape = |m: usize, n: usize| [&batch[..], &[m, n]].concat().into();
             Sample::new([

@@ -25,6 +25,7 @@ fn operands(g: &mut Gen, terms: &str) -> Sample {
     let mut sizes = g.shuffled(match g.purpose {
         Purpose::Forward => &[2, 3, 5, 4],
         Purpose::Gradient => &[2, 3, 1, 2],
+        Purpose::Speed => &[64; 4],
     });
     if g.form == Form::Empty {
         let none = g.below(sizes.len());

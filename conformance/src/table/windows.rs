@@ -22,6 +22,12 @@ struct Conv {
 
 /// Sizes, one to three spatial dims, each with a window that fits.
 fn conv(g: &mut Gen) -> Conv {
+    if g.purpose == Purpose::Speed {
+        let mut spec = ConvSpec::new(2);
+        spec.padding.fill(1);
+        let [x, weight] = [[8, 32, 28, 28].into(), [32, 32, 3, 3].into()];
+        return Conv { y: Shape::clone(&x), x, weight, spec };
+    }
     let small = g.purpose == Purpose::Gradient;
     let spatial = 1 + g.below(if small { 2 } else { 3 });
     let mut spec = ConvSpec::new(spatial);
@@ -68,6 +74,9 @@ fn decode(args: &[i64]) -> (ConvSpec, Shape) {
 
 /// Pooling of a shape: the shape, and how.
 fn pool(g: &mut Gen, max: bool) -> (Shape, PoolSpec) {
+    if g.purpose == Purpose::Speed {
+        return ([8, 32, 32, 32].into(), PoolSpec::new(&[2, 2]));
+    }
     let small = g.purpose == Purpose::Gradient;
     let spatial = 1 + g.below(if small { 2 } else { 3 });
     let n = if g.form == Form::Empty { 0 } else { 1 + g.below(2) };

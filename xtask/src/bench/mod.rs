@@ -25,8 +25,8 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Measures speed.
 ///
-/// Without options: criterion times single ops and training steps and compares with its last run;
-/// give a filter to run some of them. With `--vs torch`: the same workloads in Kiln and in PyTorch, in turns
+/// Without options: criterion times single ops and training steps, then every row of the op table
+/// (briefly, as `FAMILY/NAME`), and compares with its last run; give a filter to run some of them. With `--vs torch`: the same workloads in Kiln and in PyTorch, in turns
 /// within one run (both programs stay alive, the idle one sleeps), medians of several rounds, with the
 /// same number of threads, as a table of ratios. A ratio above 1 means that Kiln is faster. Where no
 /// PyTorch is found, a virtual environment is made in `.venv`; `KILN_TORCH_PYTHON` names another
@@ -162,8 +162,10 @@ fn build() -> Result<PathBuf> {
 }
 
 fn criterion(filter: Option<&str>) -> Result<()> {
-    let mut command = shell::cargo(["bench", "--package", "kiln", "--bench", "workloads", "--"]);
-    shell::run(command.args(filter))?;
+    for (package, bench) in [("kiln", "workloads"), ("kiln-backend-cpu", "ops")] {
+        let mut command = shell::cargo(["bench", "--package", package, "--bench", bench, "--"]);
+        shell::run(command.args(filter))?;
+    }
     println!("criterion keeps the numbers in target/criterion and compares with them next time");
     Ok(())
 }

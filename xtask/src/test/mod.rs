@@ -43,13 +43,14 @@ enum Outcome {
 }
 
 #[rustfmt::skip]
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "tidy", does: "the drawing is true: dependencies, unsafe, file sizes, paths in documents", run: tidy },
     Step { name: "format", does: "cargo fmt --check", run: format },
     Step { name: "clippy", does: "lints of all targets, warnings denied", run: clippy },
     Step { name: "build", does: "libraries, programs, tests, examples and benches compile", run: build },
     Step { name: "tests", does: "unit, property and conformance tests (with nextest where it is installed)", run: tests },
     Step { name: "doc-tests", does: "the programs in the documentation and in README.md", run: doc_tests },
+    Step { name: "simd", does: "results of the CPU backend again, with the vectors of lesser machines and with none", run: simd },
     Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
     Step { name: "demo", does: "the digits classifier learns, its weights load again, and a NaN loss stops it", run: demo },
     Step { name: "docs", does: "the documentation builds, warnings denied", run: docs },
@@ -133,6 +134,42 @@ fn tests(_: &Args) -> Outcome {
 
 fn doc_tests(_: &Args) -> Outcome {
     suite(["test", "--workspace", "--doc", "--no-fail-fast", "--quiet"])
+}
+
+/// The forward rows of the op table at each SIMD level below this machine's own.
+fn simd(_: &Args) -> Outcome {
+    let levels = lesser_levels();
+    if levels.is_empty() {
+        return Outcome::NotRun("this machine has one level".into());
+    }
+    let mut tally = Tally::default();
+    for level in levels {
+        println!("KILN_SIMD={level}");
+        let mut command = shell::cargo(["test", "--package", "kiln-backend-cpu"]);
+        command.args(["--test", "conformance", "--quiet", "--", "forward"]);
+        match shell::tee(command.env("KILN_SIMD", level)) {
+            Ok((ok, text)) => tally += Tally::parse(&text, ok),
+            Err(error) => return failed(&error),
+        }
+    }
+    Outcome::Ran(tally)
+}
+
+/// What `KILN_SIMD` may be set to here, without the level that is used anyway.
+fn lesser_levels() -> Vec<&'static str> {
+    let mut levels = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+        if avx2 {
+            levels.push("scalar");
+        }
+        if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+            levels.push("avx2");
+        }
+    }
+    levels
 }
 
 fn blas(args: &Args) -> Outcome {
