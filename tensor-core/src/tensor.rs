@@ -1,5 +1,7 @@
 //! `Tensor<B>`: elements, layout, dtype and device in one value that travels whole.
 
+use std::borrow::Cow;
+
 use crate::{Backend, DType, Error, Handle, Layout, Placed, Shape, ViewOp, raise};
 
 /// An n-dimensional array on backend `B`. A handle: clones and views share the elements, and in-place
@@ -136,10 +138,35 @@ impl<B: Backend> Tensor<B> {
         Error::Shape { op: op.name(), shapes, why }
     }
 
-    /// The position of a dimension that may count from the end.
+    /// The position of a dimension that may count from the end. A 0-d tensor has none.
     #[track_caller]
     pub(crate) fn dim(&self, op: &'static str, dim: isize) -> usize {
         self.dim_below(op, dim, self.rank())
+    }
+
+    /// Like `dim`, for ops to which a 0-d tensor counts as a vector of one element, as in PyTorch: it has
+    /// dims 0 and −1. Those that cut a dim into parts (`narrow`, `split`, `select`, …) use `dim`.
+    #[track_caller]
+    pub(crate) fn dim_of_vector(&self, op: &'static str, dim: isize) -> usize {
+        self.dim_below(op, dim, self.rank().max(1))
+    }
+
+    /// The tensor with at least one dimension, and the position of `dim` in it: what an op along `dim`
+    /// runs on. `shaped_as` undoes it.
+    #[track_caller]
+    pub(crate) fn along(&self, op: &'static str, dim: isize) -> (Cow<'_, Self>, usize) {
+        let at = self.dim_of_vector(op, dim);
+        (self.vector(), at)
+    }
+
+    /// A 0-d tensor as a vector of one element; others as they are.
+    pub(crate) fn vector(&self) -> Cow<'_, Self> {
+        if self.rank() > 0 { Cow::Borrowed(self) } else { Cow::Owned(self.unsqueeze(0)) }
+    }
+
+    /// What an op gave for `x.vector()`, as it would give it for `x`.
+    pub(crate) fn shaped_as(self, x: &Self) -> Self {
+        if x.rank() > 0 || self.rank() == 0 { self } else { self.squeeze(0) }
     }
 
     /// Like `dim`, where `count` dimensions are allowed (`unsqueeze` takes one more).

@@ -22,7 +22,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn norm_dims(&self, p: f64, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
         self.floats("norm");
-        let dims = self.sorted_dims("norm", dims.as_ref());
+        let dims = self.reduced_dims("norm", dims.as_ref());
         self.p_norm(p, &dims, keepdim)
     }
 

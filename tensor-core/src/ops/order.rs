@@ -10,8 +10,9 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range.
     #[track_caller]
     pub fn sort(&self, dim: isize, descending: bool) -> (Self, Self) {
-        let dim = self.dim("sort", dim);
-        B::sort(self, dim, descending)
+        let (x, dim) = self.along("sort", dim);
+        let (values, positions) = B::sort(&x, dim, descending);
+        (values.shaped_as(self), positions.shaped_as(self))
     }
 
     /// The positions (`i64`) that would sort the elements along `dim`.
@@ -20,8 +21,8 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range.
     #[track_caller]
     pub fn argsort(&self, dim: isize, descending: bool) -> Self {
-        let dim = self.dim("argsort", dim);
-        B::sort(&self.detach(), dim, descending).1
+        let (x, dim) = self.along("argsort", dim);
+        B::sort(&x.detach(), dim, descending).1.shaped_as(self)
     }
 
     /// The `k` largest (or smallest) elements along `dim`, best first, and their positions (`i64`).
@@ -30,17 +31,18 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range or has fewer than `k` elements.
     #[track_caller]
     pub fn topk(&self, k: usize, dim: isize, largest: bool) -> (Self, Self) {
-        let dim = self.dim("topk", dim);
-        if k > self.dims()[dim] {
+        let (x, dim) = self.along("topk", dim);
+        if k > x.dims()[dim] {
             raise(Error::Index {
                 op: "topk",
                 what: "k",
                 index: k as i64,
-                size: self.dims()[dim],
+                size: x.dims()[dim],
                 shape: self.shape().clone(),
             });
         }
-        B::topk(self, k, dim, largest)
+        let (values, positions) = B::topk(&x, k, dim, largest);
+        (values.shaped_as(self), positions.shaped_as(self))
     }
 
     /// Running sums along `dim`; integers and bools add up in `i64`.
@@ -49,8 +51,8 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range.
     #[track_caller]
     pub fn cumsum(&self, dim: isize) -> Self {
-        let dim = self.dim("cumsum", dim);
-        B::scan(ScanOp::Sum, &self.to_dtype(self.dtype().sum()), dim)
+        let (x, dim) = self.along("cumsum", dim);
+        B::scan(ScanOp::Sum, &x.to_dtype(x.dtype().sum()), dim).shaped_as(self)
     }
 
     /// Running products along `dim`; integers and bools multiply in `i64`.
@@ -59,8 +61,8 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range.
     #[track_caller]
     pub fn cumprod(&self, dim: isize) -> Self {
-        let dim = self.dim("cumprod", dim);
-        B::scan(ScanOp::Prod, &self.to_dtype(self.dtype().sum()), dim)
+        let (x, dim) = self.along("cumprod", dim);
+        B::scan(ScanOp::Prod, &x.to_dtype(x.dtype().sum()), dim).shaped_as(self)
     }
 
     /// The median of all elements: the lower of two in the middle, NaN if any is.
@@ -81,8 +83,8 @@ impl<B: Backend> Tensor<B> {
     pub fn median_dim(&self, dim: isize, keepdim: bool) -> (Self, Self) {
         static CHOOSE: Fused<3> =
             Fused::new("median", |[last, middle, other]| last.is_nan().select(other, middle));
-        let at = self.dim("median", dim);
-        let count = self.dims()[at];
+        let (x, at) = self.along("median", dim);
+        let count = x.dims()[at];
         if count == 0 {
             raise(Error::Shape {
                 op: "median",
@@ -90,13 +92,17 @@ impl<B: Backend> Tensor<B> {
                 why: "of no elements there is none".into(),
             });
         }
-        let (values, positions) = B::sort(self, at, false);
+        let (values, positions) = B::sort(&x, at, false);
         let pick = |x: &Self, i: usize| x.narrow(at as isize, i, 1);
         let (middle, last) = ((count - 1) / 2, pick(&values, count - 1));
         let median = CHOOSE.call([&last.detach(), &pick(&values, middle), &last]);
         let [here, end] = [pick(&positions, middle), pick(&positions, count - 1)];
         let position = CHOOSE.call([&last.detach(), &here, &end]);
-        if keepdim { (median, position) } else { (median.without(&[at]), position.without(&[at])) }
+        if keepdim && self.rank() > 0 {
+            (median, position)
+        } else {
+            (median.without(&[at]), position.without(&[at]))
+        }
     }
 
     /// The indices of the elements that differ from zero, `i64` `[count, rank]`, in row-major order.
@@ -111,7 +117,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn logsumexp(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
         self.floats("logsumexp");
-        let dims = self.sorted_dims("logsumexp", dims.as_ref());
+        let dims = self.reduced_dims("logsumexp", dims.as_ref());
         let out = crate::compose::logsumexp(self, &dims);
         if keepdim { out } else { out.without(&dims) }
     }

@@ -11,9 +11,9 @@ impl<B: Backend> Tensor<B> {
     /// If the index does not fit, or names an element that does not exist.
     #[track_caller]
     pub fn gather(&self, dim: isize, index: &Self) -> Self {
-        let dim = self.dim("gather", dim);
-        self.check_index("gather", dim, index, None);
-        B::gather(self, dim, index)
+        let ((x, dim), at) = (self.along("gather", dim), index.vector());
+        x.check_index("gather", dim, &at, None);
+        B::gather(&x, dim, &at).shaped_as(index)
     }
 
     /// A copy with `src[…, i, …]` written to place `[…, index[…, i, …], …]` along `dim`; where one place is
@@ -79,9 +79,9 @@ impl<B: Backend> Tensor<B> {
     /// If the index is not a 1-d `i64` tensor, or names a slice that does not exist.
     #[track_caller]
     pub fn index_select(&self, dim: isize, index: &Self) -> Self {
-        let dim = self.dim("index_select", dim);
-        self.check_list("index_select", index);
-        B::index_select(self, dim, index)
+        let ((x, dim), at) = (self.along("index_select", dim), index.vector());
+        self.check_list("index_select", &at);
+        B::index_select(&x, dim, &at).shaped_as(self)
     }
 
     /// A copy with slice `i` of `src` added to slice `index[i]` along `dim`.
@@ -91,9 +91,9 @@ impl<B: Backend> Tensor<B> {
     /// this tensor in another dim or in its dtype.
     #[track_caller]
     pub fn index_add(&self, dim: isize, index: &Self, src: &Self) -> Self {
-        let dim = self.dim("index_add", dim);
-        self.check_slices("index_add", dim, index, src);
-        B::index_add(self, dim, index, src)
+        let ((x, dim), at, src) = (self.along("index_add", dim), index.vector(), src.vector());
+        x.check_slices("index_add", dim, &at, &src);
+        B::index_add(&x, dim, &at, &src).shaped_as(self)
     }
 
     /// A copy with slice `i` of `src` written to slice `index[i]` along `dim`.
@@ -102,10 +102,10 @@ impl<B: Backend> Tensor<B> {
     /// As [`Tensor::index_add`].
     #[track_caller]
     pub fn index_copy(&self, dim: isize, index: &Self, src: &Self) -> Self {
-        let dim = self.dim("index_copy", dim);
-        self.check_slices("index_copy", dim, index, src);
-        let places = along(index, self.rank(), dim).expand(src.shape());
-        B::scatter(ScatterOp::Set, self, dim, &places, src)
+        let ((x, dim), at, src) = (self.along("index_copy", dim), index.vector(), src.vector());
+        x.check_slices("index_copy", dim, &at, &src);
+        let places = along(&at, x.rank(), dim).expand(src.shape());
+        B::scatter(ScatterOp::Set, &x, dim, &places, &src).shaped_as(self)
     }
 
     /// A copy with one number in the slices along `dim` that a 1-d `i64` index names.
@@ -114,12 +114,12 @@ impl<B: Backend> Tensor<B> {
     /// If the index is not a 1-d `i64` tensor or names a slice that does not exist.
     #[track_caller]
     pub fn index_fill(&self, dim: isize, index: &Self, value: impl Into<Scalar>) -> Self {
-        let dim = self.dim("index_fill", dim);
-        self.check_list("index_fill", index);
-        let shape = self.shape().with(dim, index.numel());
-        let places = along(index, self.rank(), dim).expand(&shape);
-        let src = Self::full((), value, (self.device(), self.dtype())).expand(&shape);
-        B::scatter(ScatterOp::Set, self, dim, &places, &src)
+        let ((x, dim), at) = (self.along("index_fill", dim), index.vector());
+        x.check_list("index_fill", &at);
+        let shape = x.shape().with(dim, at.numel());
+        let places = along(&at, x.rank(), dim).expand(&shape);
+        let src = Self::full((), value, (x.device(), x.dtype())).expand(&shape);
+        B::scatter(ScatterOp::Set, &x, dim, &places, &src).shaped_as(self)
     }
 
     /// `gather` with an index that broadcasts against this tensor in the other dims; it suits what
@@ -197,13 +197,13 @@ impl<B: Backend> Tensor<B> {
         index: &Self,
         src: &Self,
     ) -> Self {
-        let dim = self.dim(op, dim);
-        self.check_index(op, dim, index, Some(src));
-        let src = (0..index.rank()).fold(src.clone(), |src, d| {
-            let len = index.dims()[d];
+        let ((x, dim), at, src) = (self.along(op, dim), index.vector(), src.vector());
+        x.check_index(op, dim, &at, Some(&src));
+        let src = (0..at.rank()).fold(src.into_owned(), |src, d| {
+            let len = at.dims()[d];
             if src.dims()[d] == len { src } else { src.narrow(d as isize, 0, len) }
         });
-        B::scatter(combine, self, dim, index, &src)
+        B::scatter(combine, &x, dim, &at, &src).shaped_as(self)
     }
 
     /// Requires an index of this rank, no longer than this tensor outside `dim`, and a source no shorter
@@ -247,6 +247,9 @@ impl<B: Backend> Tensor<B> {
         self.check_positions(op, index);
         if index.rank() != 1 {
             raise(self.unlike(op, index, "the index must have one dim"));
+        }
+        if self.rank() == 0 && index.numel() != 1 {
+            raise(self.unlike(op, index, "of a number there is one element to name"));
         }
     }
 

@@ -9,14 +9,14 @@ impl<B: Backend> Tensor<B> {
         self.reduced(ReduceOp::Sum, &self.every_dim(), false)
     }
 
-    /// The sums along `dims`. As in all reductions, no dims mean that nothing is combined; the form
-    /// without dims combines everything.
+    /// The sums along `dims`. As in PyTorch, a list of no dims means all of them, here and in the other
+    /// reductions but `any_dims` and `all_dims`.
     ///
     /// # Panics
     /// If a dimension is out of range or named twice.
     #[track_caller]
     pub fn sum_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
-        let dims = self.sorted_dims("sum", dims.as_ref());
+        let dims = self.reduced_dims("sum", dims.as_ref());
         self.reduced(ReduceOp::Sum, &dims, keepdim)
     }
 
@@ -43,7 +43,7 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range or named twice.
     #[track_caller]
     pub fn prod_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
-        let dims = self.sorted_dims("prod", dims.as_ref());
+        let dims = self.reduced_dims("prod", dims.as_ref());
         self.reduced(ReduceOp::Prod, &dims, keepdim)
     }
 
@@ -64,7 +64,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn mean_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
         self.floats("mean");
-        let dims = self.sorted_dims("mean", dims.as_ref());
+        let dims = self.reduced_dims("mean", dims.as_ref());
         self.averaged(&dims, keepdim)
     }
 
@@ -86,7 +86,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn var_dims(&self, dims: impl AsRef<[isize]>, correction: f64, keepdim: bool) -> Self {
         self.floats("var");
-        let dims = self.sorted_dims("var", dims.as_ref());
+        let dims = self.reduced_dims("var", dims.as_ref());
         self.variance(&dims, correction, keepdim)
     }
 
@@ -107,7 +107,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn std_dims(&self, dims: impl AsRef<[isize]>, correction: f64, keepdim: bool) -> Self {
         self.floats("std");
-        let dims = self.sorted_dims("std", dims.as_ref());
+        let dims = self.reduced_dims("std", dims.as_ref());
         SAFE_SQRT.call([&self.variance(&dims, correction, keepdim)])
     }
 
@@ -135,7 +135,7 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range, named twice, or empty.
     #[track_caller]
     pub fn amax_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
-        let dims = self.sorted_dims("amax", dims.as_ref());
+        let dims = self.reduced_dims("amax", dims.as_ref());
         self.extremum("amax", ReduceOp::Max, &dims, keepdim)
     }
 
@@ -145,7 +145,7 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range, named twice, or empty.
     #[track_caller]
     pub fn amin_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
-        let dims = self.sorted_dims("amin", dims.as_ref());
+        let dims = self.reduced_dims("amin", dims.as_ref());
         self.extremum("amin", ReduceOp::Min, &dims, keepdim)
     }
 
@@ -175,8 +175,8 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range or empty.
     #[track_caller]
     pub fn argmax(&self, dim: isize, keepdim: bool) -> Self {
-        let dim = self.dim("argmax", dim);
-        self.extremum("argmax", ReduceOp::ArgMax, &[dim], keepdim)
+        let (x, dim) = self.along("argmax", dim);
+        x.extremum("argmax", ReduceOp::ArgMax, &[dim], keepdim).shaped_as(self)
     }
 
     /// The positions of the smallest elements along `dim`, `i64`; the first of equals.
@@ -185,8 +185,8 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range or empty.
     #[track_caller]
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Self {
-        let dim = self.dim("argmin", dim);
-        self.extremum("argmin", ReduceOp::ArgMin, &[dim], keepdim)
+        let (x, dim) = self.along("argmin", dim);
+        x.extremum("argmin", ReduceOp::ArgMin, &[dim], keepdim).shaped_as(self)
     }
 
     /// The row-major number of the largest element, `i64`: `torch.argmax` without a dim.
@@ -212,7 +212,8 @@ impl<B: Backend> Tensor<B> {
         self.reduced(ReduceOp::Any, &self.every_dim(), false)
     }
 
-    /// Whether any element along `dims` differs from zero, as bool.
+    /// Whether any element along `dims` differs from zero, as bool. As in PyTorch, a list of no dims means
+    /// that nothing is combined.
     ///
     /// # Panics
     /// If a dimension is out of range or named twice.
@@ -227,7 +228,8 @@ impl<B: Backend> Tensor<B> {
         self.reduced(ReduceOp::All, &self.every_dim(), false)
     }
 
-    /// Whether all elements along `dims` differ from zero, as bool.
+    /// Whether all elements along `dims` differ from zero, as bool. As in PyTorch, a list of no dims means
+    /// that nothing is combined.
     ///
     /// # Panics
     /// If a dimension is out of range or named twice.
@@ -248,17 +250,28 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range or named twice.
     #[track_caller]
     pub fn count_nonzero_dims(&self, dims: impl AsRef<[isize]>) -> Self {
-        let dims = self.sorted_dims("count_nonzero", dims.as_ref());
+        let dims = self.reduced_dims("count_nonzero", dims.as_ref());
         COUNT.reduce(ReduceOp::Sum, [self], &dims).without(&dims)
     }
 
+    /// The positions that a reduction combines: all where none is named, as in PyTorch.
+    #[track_caller]
+    pub(crate) fn reduced_dims(&self, op: &'static str, dims: &[isize]) -> Vec<usize> {
+        if dims.is_empty() { self.every_dim() } else { self.sorted_dims(op, dims) }
+    }
+
+    /// Distinct positions in order; none for dims 0 or −1 of a 0-d tensor.
     #[track_caller]
     pub(crate) fn sorted_dims(&self, op: &'static str, dims: &[isize]) -> Vec<usize> {
-        let mut sorted = self.positions_of(op, dims);
+        let mut sorted = Vec::with_capacity(dims.len());
+        for &dim in dims {
+            sorted.push(self.dim_of_vector(op, dim));
+        }
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             raise(Error::Argument { op, why: format!("a dim appears twice in {dims:?}") });
         }
+        sorted.truncate(self.rank());
         sorted
     }
 
@@ -340,10 +353,14 @@ impl<B: Backend> Tensor<B> {
         dim: isize,
         keepdim: bool,
     ) -> (Self, Self) {
-        let at = self.dim(name, dim);
-        let indices = self.extremum(name, op, &[at], true);
-        let values = B::gather(self, at, &indices);
-        if keepdim { (values, indices) } else { (values.without(&[at]), indices.without(&[at])) }
+        let (x, at) = self.along(name, dim);
+        let indices = x.extremum(name, op, &[at], true);
+        let values = B::gather(&x, at, &indices);
+        if keepdim && self.rank() > 0 {
+            (values, indices)
+        } else {
+            (values.without(&[at]), indices.without(&[at]))
+        }
     }
 
     /// Without `dims`, which have size 1.

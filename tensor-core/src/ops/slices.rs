@@ -68,8 +68,9 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range or shorter than a window, or the step is 0.
     #[track_caller]
     pub fn unfold(&self, dim: isize, size: usize, step: usize) -> Self {
-        let dim = self.dim("unfold", dim);
-        self.view_as_op(&ViewOp::Unfold { dim, size, step })
+        let (x, dim) = self.along("unfold", dim);
+        let windows = x.view_as_op(&ViewOp::Unfold { dim, size, step });
+        if self.rank() == 0 { windows.select(0, 0) } else { windows }
     }
 
     /// The diagonal of `dim1 × dim2`, `offset` above the main one, as a new last dimension in their place.

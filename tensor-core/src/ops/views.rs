@@ -66,7 +66,10 @@ impl<B: Backend> Tensor<B> {
     /// If there is no such dimension.
     #[track_caller]
     pub fn transpose(&self, dim0: isize, dim1: isize) -> Self {
-        let (a, b) = (self.dim("transpose", dim0), self.dim("transpose", dim1));
+        let (a, b) = (self.dim_of_vector("transpose", dim0), self.dim_of_vector("transpose", dim1));
+        if a == b {
+            return self.clone();
+        }
         let mut perm: smallvec::SmallVec<[usize; 6]> = (0..self.rank()).collect();
         perm.swap(a, b);
         self.view_as_op(&ViewOp::Permute(perm))
@@ -135,8 +138,8 @@ impl<B: Backend> Tensor<B> {
     /// If there is no such dimension.
     #[track_caller]
     pub fn squeeze(&self, dim: isize) -> Self {
-        let at = self.dim("squeeze", dim);
-        if self.dims()[at] != 1 {
+        let at = self.dim_of_vector("squeeze", dim);
+        if self.dims().get(at) != Some(&1) {
             return self.clone();
         }
         let mut shape = self.shape().clone();
@@ -150,19 +153,18 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range or they are in the wrong order.
     #[track_caller]
     pub fn flatten(&self, start_dim: isize, end_dim: isize) -> Self {
-        if self.rank() == 0 {
-            return self.reshape([1]);
-        }
-        let (start, end) = (self.dim("flatten", start_dim), self.dim("flatten", end_dim));
+        let start = self.dim_of_vector("flatten", start_dim);
+        let end = self.dim_of_vector("flatten", end_dim);
         if start > end {
             raise(Error::Argument {
                 op: "flatten",
                 why: format!("start_dim {start_dim} comes after end_dim {end_dim}"),
             });
         }
-        let mut shape: Shape = self.dims()[..start].into();
-        shape.push(self.dims()[start..=end].iter().product());
-        self.dims()[end + 1..].iter().for_each(|&size| shape.push(size));
+        let dims = self.vector().shape().clone();
+        let mut shape: Shape = dims[..start].into();
+        shape.push(dims[start..=end].iter().product());
+        dims[end + 1..].iter().for_each(|&size| shape.push(size));
         self.reshape_to(&shape)
     }
 
@@ -197,8 +199,11 @@ impl<B: Backend> Tensor<B> {
     /// If there is no such dimension.
     #[track_caller]
     pub fn movedim(&self, source: isize, destination: isize) -> Self {
-        let from = self.dim("movedim", source);
-        let to = self.dim("movedim", destination);
+        let from = self.dim_of_vector("movedim", source);
+        let to = self.dim_of_vector("movedim", destination);
+        if from == to {
+            return self.clone();
+        }
         let mut perm: smallvec::SmallVec<[usize; 6]> = (0..self.rank()).collect();
         perm.remove(from);
         perm.insert(to, from);

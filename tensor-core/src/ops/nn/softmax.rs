@@ -10,10 +10,8 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn softmax(&self, dim: isize) -> Self {
         self.floats("softmax");
-        if self.rank() == 0 {
-            return self.unsqueeze(0).softmax(dim).squeeze(0);
-        }
-        B::softmax(self, self.dim("softmax", dim))
+        let (x, dim) = self.along("softmax", dim);
+        B::softmax(&x, dim).shaped_as(self)
     }
 
     /// `x − ln Σ exp(x)` along `dim`, without overflow.
@@ -23,10 +21,8 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn log_softmax(&self, dim: isize) -> Self {
         self.floats("log_softmax");
-        if self.rank() == 0 {
-            return self.unsqueeze(0).log_softmax(dim).squeeze(0);
-        }
-        B::log_softmax(self, self.dim("log_softmax", dim))
+        let (x, dim) = self.along("log_softmax", dim);
+        B::log_softmax(&x, dim).shaped_as(self)
     }
 
     /// Requires a float dtype.
