@@ -495,15 +495,6 @@ impl<B: Backend> Backend for Autograd<B> {
     }
 
     fn set_grad(x: &Tensor<Self>, grad: Option<Tensor<Self>>) {
-        if let Some(grad) = &grad
-            && (grad.shape() != x.shape() || grad.dtype() != x.dtype())
-        {
-            raise(Error::Shape {
-                op: "set_grad",
-                shapes: vec![x.shape().clone(), grad.shape().clone()],
-                why: "a gradient has the shape and dtype of its tensor".into(),
-            });
-        }
         meta(x).state.lock().grad = grad.map(Box::new);
     }
 

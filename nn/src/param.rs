@@ -62,6 +62,10 @@ impl<B: Backend> Param<B> {
     }
 
     /// Replaces or drops the gradient.
+    ///
+    /// # Panics
+    /// If the gradient differs from the parameter in shape, dtype or device.
+    #[track_caller]
     pub fn set_grad(&self, grad: Option<Tensor<B>>) {
         self.tensor().set_grad(grad);
     }

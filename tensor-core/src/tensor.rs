@@ -227,7 +227,21 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Replaces or drops the accumulated gradient.
+    ///
+    /// # Panics
+    /// If the gradient differs from this tensor in shape, dtype or device.
+    #[track_caller]
     pub fn set_grad(&self, grad: Option<Self>) {
+        if let Some(grad) = &grad {
+            self.alike("set_grad", [grad]);
+            if grad.shape() != self.shape() {
+                raise(Error::Shape {
+                    op: "set_grad",
+                    shapes: vec![self.shape().clone(), grad.shape().clone()],
+                    why: "a gradient has its tensor's shape".into(),
+                });
+            }
+        }
         B::set_grad(self, grad);
     }
 
