@@ -2,6 +2,8 @@
 
 use kiln_tensor_core::{Backend, DType, Error, Options, Shape, Tensor, raise};
 
+use super::options::norm_options;
+use super::sizes::named;
 use crate::{Buffer, Forward, Hooks, Module, Param, init, python};
 
 /// Batch normalisation of `[n, c]` or `[n, c, length]`.
@@ -54,13 +56,6 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
         }
     }
 
-    /// What is added to the variance; 1e-5 by default.
-    #[must_use]
-    pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
     /// How far a batch moves the running statistics; 0.1 by default. `None`: they are the mean over all
     /// batches.
     #[must_use]
@@ -69,23 +64,7 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
         self
     }
 
-    /// Whether it multiplies by a weight and adds a bias; `true` by default.
-    #[must_use]
-    pub fn affine(mut self, on: bool) -> Self {
-        if !on {
-            (self.weight, self.bias) = (None, None);
-        }
-        self
-    }
-
-    /// Whether an affine layer adds a bias; `true` by default.
-    #[must_use]
-    pub fn bias(mut self, on: bool) -> Self {
-        if !on {
-            self.bias = None;
-        }
-        self
-    }
+    norm_options!(affine);
 
     /// Whether it keeps running statistics; `true` by default. Without them it normalises by the
     /// batch in evaluation too.
@@ -104,10 +83,7 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
     }
 
     fn name(&self) -> &'static str {
-        ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
-            .get(N.wrapping_sub(1))
-            .copied()
-            .unwrap_or("BatchNorm")
+        named(["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"], N)
     }
 
     /// Of each element: mean 1 and variance 3 where the batch gives them, normalisation 2, weight 1, bias 1.

@@ -3,6 +3,7 @@
 use kiln_tensor_core::{Backend, Error, Options, Shape, Tensor, raise};
 
 use super::linear::bias;
+use super::options::bias_option;
 use crate::{Hooks, Module, Param, init, python};
 
 /// `y[k] = x₁ᵀ · A[k] · x₂ + b[k]` over the last dimensions of two inputs.
@@ -35,14 +36,7 @@ impl<B: Backend> Bilinear<B> {
         Bilinear { weight, bias, hooks: Hooks::new() }
     }
 
-    /// Whether it adds a bias; `true` by default.
-    #[must_use]
-    pub fn bias(mut self, on: bool) -> Self {
-        if !on {
-            self.bias = None;
-        }
-        self
-    }
+    bias_option!("Whether it adds a bias; `true` by default.");
 
     /// `[…, in1_features]` and `[…, in2_features]` → `[…, out_features]`.
     ///

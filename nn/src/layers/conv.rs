@@ -4,6 +4,8 @@ use kiln_tensor_core::{Backend, ConvSpec, Error, Options, PadMode, Shape, Tensor
 
 use super::Sizes;
 use super::linear::{bias, weight};
+use super::options::bias_option;
+use super::sizes::named;
 use crate::{Forward, Hooks, Module, Param, python};
 
 /// Convolution of `[n, in, length]` (or `[in, length]`).
@@ -170,14 +172,7 @@ impl<B: Backend, const N: usize> Conv<B, N> {
         self
     }
 
-    /// Whether it adds a bias; `true` by default.
-    #[must_use]
-    pub fn bias(mut self, on: bool) -> Self {
-        if !on {
-            self.bias = None;
-        }
-        self
-    }
+    bias_option!("Whether it adds a bias; `true` by default.");
 
     /// What stands in the padding; zeros by default.
     #[must_use]
@@ -187,7 +182,7 @@ impl<B: Backend, const N: usize> Conv<B, N> {
     }
 
     fn name(&self) -> &'static str {
-        ["Conv0d", "Conv1d", "Conv2d", "Conv3d"].get(N).copied().unwrap_or("Conv")
+        named(["Conv1d", "Conv2d", "Conv3d"], N)
     }
 
     fn describe(&self) -> String {

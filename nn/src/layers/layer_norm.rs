@@ -2,6 +2,7 @@
 
 use kiln_tensor_core::{Backend, Options, Shape, Tensor};
 
+use super::options::norm_options;
 use crate::{Forward, Hooks, Module, Param, python};
 
 /// Normalises over the trailing dimensions (Ba, Kiros, Hinton 2016).
@@ -31,30 +32,7 @@ impl<B: Backend> LayerNorm<B> {
         }
     }
 
-    /// What is added to the variance; 1e-5 by default.
-    #[must_use]
-    pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// Whether it multiplies by a weight and adds a bias; `true` by default.
-    #[must_use]
-    pub fn elementwise_affine(mut self, on: bool) -> Self {
-        if !on {
-            (self.weight, self.bias) = (None, None);
-        }
-        self
-    }
-
-    /// Whether an affine layer adds a bias; `true` by default.
-    #[must_use]
-    pub fn bias(mut self, on: bool) -> Self {
-        if !on {
-            self.bias = None;
-        }
-        self
-    }
+    norm_options!(elementwise_affine);
 
     /// Of each element: mean 1, variance 3, normalisation 2, weight 1, bias 1.
     fn count(&self, input: &Shape, _output: &Shape) -> u64 {

@@ -2,6 +2,7 @@
 
 use kiln_tensor_core::{Backend, Options, Shape, Tensor};
 
+use super::options::bias_option;
 use crate::init::{self, FanMode, Nonlinearity};
 use crate::{Forward, Hooks, Module, Param, python};
 
@@ -59,14 +60,7 @@ impl<B: Backend> Linear<B> {
         }
     }
 
-    /// Whether it adds a bias; `true` by default.
-    #[must_use]
-    pub fn bias(mut self, on: bool) -> Self {
-        if !on {
-            self.bias = None;
-        }
-        self
-    }
+    bias_option!("Whether it adds a bias; `true` by default.");
 
     /// A product and a sum for every input; the bias begins the sum.
     fn count(&self, _input: &Shape, output: &Shape) -> u64 {

@@ -8,6 +8,7 @@ mod dropout;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod options;
 mod pool;
 mod shape;
 mod sizes;

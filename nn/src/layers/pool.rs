@@ -3,6 +3,7 @@
 use kiln_tensor_core::{Backend, PoolSpec, Shape, Tensor, adaptive_windows};
 
 use super::Sizes;
+use super::sizes::named;
 use crate::{Forward, Hooks, Module, python};
 
 /// Maxima of windows of `[n, c, length]` (or `[c, length]`).
@@ -29,10 +30,6 @@ pub type AdaptiveMaxPool1d<B> = AdaptiveMaxPool<B, 1>;
 pub type AdaptiveMaxPool2d<B> = AdaptiveMaxPool<B, 2>;
 /// Maxima of windows chosen for an output of a given depth, height and width.
 pub type AdaptiveMaxPool3d<B> = AdaptiveMaxPool<B, 3>;
-
-fn named(names: [&'static str; 3], dims: usize) -> &'static str {
-    names.get(dims.wrapping_sub(1)).copied().unwrap_or("Pool")
-}
 
 /// What both kinds of pooling take.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Layers that change shapes, or nothing.
 
-use kiln_tensor_core::{Backend, Error, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, Tensor};
 
 use crate::{Forward, Hooks, Module};
 
@@ -74,33 +74,12 @@ impl<B: Backend> Unflatten<B> {
 
 impl<B: Backend> Forward for Unflatten<B> {
     fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        let size = x.size(self.dim);
-        let at = if self.dim < 0 { self.dim + x.rank() as isize } else { self.dim } as usize;
-        let known: isize = self.sizes.iter().filter(|&&s| s >= 0).product();
-        let unknown = self.sizes.iter().filter(|&&s| s < 0).count();
-        let fits = match unknown {
-            0 => known as usize == size,
-            1 => known > 0 && size.is_multiple_of(known as usize),
-            _ => false,
-        };
-        if !fits {
-            raise(Error::Shape {
-                op: "unflatten",
-                shapes: vec![x.shape().clone()],
-                why: format!("dim {} of size {size} cannot have sizes {:?}", self.dim, self.sizes),
-            });
-        }
-        let split =
-            self.sizes.iter().map(|&s| if s < 0 { size / known as usize } else { s as usize });
-        let dims = x.dims();
-        let shape: Shape =
-            dims[..at].iter().copied().chain(split).chain(dims[at + 1..].iter().copied()).collect();
-        x.reshape_to(&shape)
+        x.unflatten(self.dim, &self.sizes)
     }
 }
 
 /// Gives its input.
-#[derive(Debug, Default, Module)]
+#[derive(Debug, Module)]
 pub struct Identity<B: Backend> {
     hooks: Hooks<B>,
 }
@@ -109,6 +88,12 @@ impl<B: Backend> Identity<B> {
     /// The layer.
     pub const fn new() -> Self {
         Identity { hooks: Hooks::new() }
+    }
+}
+
+impl<B: Backend> Default for Identity<B> {
+    fn default() -> Self {
+        Identity::new()
     }
 }
 

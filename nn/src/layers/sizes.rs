@@ -47,6 +47,11 @@ impl From<(usize, usize, usize)> for Sizes<3> {
     }
 }
 
+/// The name of a layer over `dims` spatial dimensions, of the names for one, two and three.
+pub(super) fn named(names: [&'static str; 3], dims: usize) -> &'static str {
+    names.get(dims.wrapping_sub(1)).copied().unwrap_or("a layer over other than 1 to 3 dimensions")
+}
+
 /// As it was given: `2` or `(2, 3)`.
 impl<const N: usize> fmt::Display for Sizes<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
