@@ -61,17 +61,26 @@ fn damaged_images_are_errors() {
 }
 
 #[test]
-fn a_png_that_claims_more_than_it_can_hold_is_refused() {
-    // Width and height of the header say 30,000 × 30,000: 2.7 GB of pixels in a file of 100 bytes.
-    let mut bytes = encoded(ImageFormat::Png);
-    bytes[16..20].copy_from_slice(&30_000u32.to_be_bytes());
-    bytes[20..24].copy_from_slice(&30_000u32.to_be_bytes());
-    let mut crc = flate2::Crc::new();
-    crc.update(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+fn a_header_that_claims_more_than_the_file_can_hold_is_refused() {
+    // 30,000 and 65,535 pixels each way are 2.7 and 12.9 GB in a file of a few hundred bytes.
     let folder = Folder::new();
-    let path = folder.write("liar.png", &bytes);
-    assert_format(Image::open(&path), &path, &["no readable image", "imit"]);
+    for side in [30_000u32, 65_535] {
+        let mut png = encoded(ImageFormat::Png);
+        png[16..20].copy_from_slice(&side.to_be_bytes());
+        png[20..24].copy_from_slice(&side.to_be_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        let mut jpeg = encoded(ImageFormat::Jpeg);
+        // The frame header: marker, length, bits, then height and width.
+        let frame = jpeg.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+        jpeg[frame + 5..frame + 7].copy_from_slice(&(side as u16).to_be_bytes());
+        jpeg[frame + 7..frame + 9].copy_from_slice(&(side as u16).to_be_bytes());
+        for bytes in [png, jpeg] {
+            let path = folder.write("liar", &bytes);
+            assert_format(Image::open(&path), &path, &["no readable image", "imit"]);
+        }
+    }
 }
 
 #[test]
