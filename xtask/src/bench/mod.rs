@@ -170,7 +170,9 @@ fn criterion(filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Writes a file; a relative path begins in the project's root, from wherever the command was called.
 fn write(path: &Path, text: &str) -> Result<()> {
+    let path = &shell::root().join(path);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
