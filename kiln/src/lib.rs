@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo new digits && cd digits
-//! cargo add kiln
+//! cargo add kiln --git https://github.com/kiln-rs/kiln
 //! ```
 //!
 //! Put this into `src/main.rs` and call `cargo run --release`:
