@@ -191,7 +191,9 @@ macro_rules! key {
                 let bits = self.to_bits();
                 // −0 would come before 0; numbers below zero order backwards.
                 let bits = if bits == SIGN { 0 } else { bits };
-                if bits & SIGN == 0 { bits | SIGN } else { !bits }
+                // All bits are turned, or the sign alone; signs have no order to predict a branch by.
+                let negative = (bits >> (<$B>::BITS - 1)).wrapping_neg();
+                bits ^ (negative | SIGN)
             }
         }
     )*};
