@@ -84,18 +84,20 @@ pub fn get_total_norm<B: Backend>(tensors: &[Tensor<B>], norm_type: f64) -> Tens
         let device = tensors.first().map_or_else(B::Device::default, |x| x.device().clone());
         return Tensor::zeros([], &device);
     };
-    let norms: Vec<_> = filled.iter().map(|x| norm(&x.detach(), norm_type)).collect();
-    let dtype = norms.iter().fold(norms[0].dtype(), |dtype, x| dtype.promote(x.dtype()));
-    let norms: Vec<_> =
-        norms.iter().map(|x| x.to(first.device()).to_dtype(dtype).reshape([1])).collect();
-    norm(&B::cat(&norms.iter().collect::<Vec<_>>(), 0), norm_type)
+    let parts: Vec<_> = filled.iter().map(|x| combined(&x.detach(), norm_type)).collect();
+    let dtype = parts.iter().fold(parts[0].dtype(), |dtype, x| dtype.promote(x.dtype()));
+    let parts: Vec<_> =
+        parts.iter().map(|x| x.to(first.device()).to_dtype(dtype).reshape([1])).collect();
+    // One reduction a tensor; the roots of all of them are taken at once.
+    let norms = root(&B::cat(&parts.iter().collect::<Vec<_>>(), 0), norm_type);
+    root(&combined(&norms, norm_type), norm_type)
 }
 
-/// The p-norm of all elements, 0-d; there is at least one.
-fn norm<B: Backend>(x: &Tensor<B>, p: f64) -> Tensor<B> {
+/// What the p-norm of all elements is the root of, 0-d; there is at least one element.
+fn combined<B: Backend>(x: &Tensor<B>, p: f64) -> Tensor<B> {
     let dims: Vec<usize> = (0..x.rank()).collect();
     let reduced = if p == 2.0 {
-        SQUARE.reduce(ReduceOp::Sum, [x], &dims).sqrt()
+        SQUARE.reduce(ReduceOp::Sum, [x], &dims)
     } else if p == 1.0 {
         ABS.reduce(ReduceOp::Sum, [x], &dims)
     } else if p == 0.0 {
@@ -105,9 +107,20 @@ fn norm<B: Backend>(x: &Tensor<B>, p: f64) -> Tensor<B> {
         ABS.reduce(op, [x], &dims)
     } else {
         let power = Tensor::full([], p, (x.device(), x.dtype().compute()));
-        POWER.reduce(ReduceOp::Sum, [x, &power], &dims).pow(1.0 / p)
+        POWER.reduce(ReduceOp::Sum, [x, &power], &dims)
     };
     reduced.reshape([])
+}
+
+/// The norms whose `combined` these are.
+fn root<B: Backend>(x: &Tensor<B>, p: f64) -> Tensor<B> {
+    if p == 2.0 {
+        x.sqrt()
+    } else if p == 0.0 || p == 1.0 || p.is_infinite() {
+        x.clone()
+    } else {
+        x.pow(1.0 / p)
+    }
 }
 
 fn gradients<P: Parameter>(params: impl IntoIterator<Item = P>) -> Vec<Tensor<P::Backend>> {
