@@ -109,6 +109,8 @@ const NO_OPS: &[(&str, &str)] = &[
     ("grad_fn", "tracking: autograd's tests"),
     ("from_slice", "numbers of the program: every row's operands come through `upload`"),
     ("from_shared", "memory of the program: the storage tests of each backend"),
+    ("from_ndarray", "arrays of the program: tests of kiln"),
+    ("to_ndarray", "arrays for the program: tests of kiln"),
     ("new", "numbers of the program: tests of tensor-core"),
     ("to_vec", "numbers for the program: every row's results come through `download`"),
     ("to_scalars", "numbers for the program: every row's results come through `download`"),

@@ -103,6 +103,15 @@
 //! assert_eq!(x.grad().unwrap().to_vec::<f64>(), [0.5, 0.5]);
 //! ```
 //!
+//! # Features
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `cpu` | the backend on the host; on by default |
+//! | `blas` | products of matrices by the system's OpenBLAS |
+//! | `ndarray` | `Tensor::from_ndarray` and `to_ndarray` |
+//! | `plot` | curves, confusion matrices and image grids as PNG and SVG |
+//!
 //! # When something is wrong
 //!
 //! A mistake in a program — shapes, dtypes, devices — panics at the line that made it, with a message

@@ -9,6 +9,8 @@ mod indexing;
 mod join;
 mod linear;
 mod matmul;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod nn;
 mod norm;
 mod operand;
