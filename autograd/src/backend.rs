@@ -505,20 +505,24 @@ impl<B: Backend> Backend for Autograd<B> {
 
 /// Requires that a recorded write to `x` gives right gradients.
 fn writable<B: Backend>(kernel: Kernel<'_>, x: &Recorded<B>) {
-    let wrong = |why: &str| -> ! {
-        raise(Error::Autograd { op: backward_name(kernel.expr.name()), why: why.into() })
+    let wrong = |what: &str, way_out: &str| -> ! {
+        raise(Error::Autograd {
+            op: backward_name(kernel.expr.name()),
+            why: format!("{what} of shape {} {way_out}", x.shape()),
+        })
     };
     let (meta, recorded) = (meta(x), is_grad_enabled());
     if recorded && meta.is_tracked() && meta.is_leaf() {
         wrong(
-            "a leaf that requires gradients is written to in place; do it inside `no_grad`, or on \
-             `detach()`",
+            "a leaf",
+            "that requires gradients is written to in place; do it inside `no_grad`, or on `detach()`",
         );
     }
     if meta.base.is_some() {
         wrong(
-            "a view is written to in place while gradients are recorded; write out of place \
-             (`scatter`, `cat`, `where_`), or inside `no_grad`",
+            "a view",
+            "is written to in place while gradients are recorded; write out of place (`scatter`, \
+             `cat`, `where_`), or inside `no_grad`",
         );
     }
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Folder, assert_format, device, gzip};
-use kiln_data::{Column, CsvReader, digits};
-use kiln_tensor_core::catch;
+use kiln_data::{Column, CsvReader, Table, digits};
+use kiln_tensor_core::{Error, catch};
 
 #[test]
 fn columns_take_the_narrowest_type() {
@@ -59,6 +59,30 @@ fn wrong_files_are_named_with_the_reason() {
     for (name, bytes, words) in cases {
         let path = folder.write(name, bytes);
         assert_format(CsvReader::new().limit(1 << 16).read(&path), &path, words);
+    }
+}
+
+#[test]
+fn every_truncation_and_every_flipped_byte_is_survived() {
+    let folder = Folder::new();
+    let text = b"a,\"b c\",d\n1,2.5,x\n-3,1e3,\"y\"\n";
+    for whole in [text.to_vec(), gzip(text)] {
+        for at in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut flipped = whole.clone();
+                flipped[at] ^= flip;
+                survived(CsvReader::new().read(folder.write("a", &flipped)));
+            }
+            survived(CsvReader::new().read(folder.write("a", &whole[..at])));
+        }
+    }
+}
+
+/// Whatever is in a file is either read or refused with the reason.
+fn survived(result: kiln_tensor_core::Result<Table>) {
+    match result {
+        Ok(table) => assert!(table.rows() > 0),
+        Err(error) => assert!(matches!(error, Error::Format { .. }), "{error:?}"),
     }
 }
 
