@@ -152,7 +152,7 @@ pub(super) fn operands(
         };
         return (SmallVec::new(), tensors.iter().map(|x| operand(x, place(x))).collect());
     }
-    let merged = Merged::new(shape, tensors.iter().map(|x| x.layout())).merged(|_| false);
+    let merged = Merged::new(shape, tensors.iter().map(|x| x.layout())).merged();
     let operands = tensors.iter().enumerate().map(|(k, x)| operand(x, place(&merged, k)));
     let operands = operands.collect();
     (merged.sizes, operands)

@@ -25,14 +25,12 @@ impl Merged {
         Merged { strides: strides.collect(), sizes }
     }
 
-    /// Merges neighbouring dims that every operand passes through as one. `apart[d]` dims never merge
-    /// with their outer neighbour.
-    pub(crate) fn merged(mut self, apart: impl Fn(usize) -> bool) -> Self {
+    /// Merges neighbouring dims that every operand passes through as one.
+    pub(crate) fn merged(mut self) -> Self {
         let mut to = 0;
         for d in 1..self.sizes.len() {
             let size = self.sizes[d] as isize;
-            let one = self.strides.iter().all(|s| s[to] == s[d] * size);
-            if one && !apart(d) {
+            if self.strides.iter().all(|s| s[to] == s[d] * size) {
                 self.sizes[to] *= self.sizes[d];
                 self.strides.iter_mut().for_each(|s| s[to] = s[d]);
             } else {
@@ -76,6 +74,24 @@ pub(crate) fn locate(
     (distance, position)
 }
 
+/// Goes to the next position in row-major order, and from the last to the first. Tells `moved` each dim
+/// that changes and how far, so that whoever holds distances keeps them up.
+#[inline(always)]
+pub(crate) fn advance(
+    sizes: &[usize],
+    position: &mut [usize],
+    mut moved: impl FnMut(usize, isize),
+) {
+    for d in (0..sizes.len()).rev() {
+        position[d] += 1;
+        if position[d] < sizes[d] {
+            return moved(d, 1);
+        }
+        position[d] = 0;
+        moved(d, 1 - sizes[d] as isize);
+    }
+}
+
 /// Calls `f(distance, first, count)` for the pieces of rows (of the last dim) that elements
 /// `start..start + len` fall into; `first` counts from 0 within the range.
 #[inline]
@@ -102,15 +118,7 @@ pub(crate) fn pieces(
         // The next row: back to its start, then one further in the innermost dim that has room.
         distance -= position[last] as isize * strides[last];
         position[last] = 0;
-        for d in (0..outer.len()).rev() {
-            position[d] += 1;
-            distance += strides[d];
-            if position[d] < sizes[d] {
-                break;
-            }
-            distance -= sizes[d] as isize * strides[d];
-            position[d] = 0;
-        }
+        advance(outer, &mut position[..last], |d, by| distance += by * strides[d]);
     }
 }
 
@@ -123,7 +131,7 @@ mod tests {
     fn rows_of_a_transposed_matrix() {
         let layout = Layout::contiguous([2, 3]);
         let turned = layout.view(&ViewOp::Permute([1, 0].as_slice().into())).unwrap();
-        let merged = Merged::new(&[3, 2], [&turned].into_iter()).merged(|_| false);
+        let merged = Merged::new(&[3, 2], [&turned].into_iter()).merged();
         assert_eq!(&merged.sizes[..], [3, 2]);
         let mut seen = Vec::new();
         pieces(&merged.sizes, &merged.strides[0], 1, 4, |at, first, count| {
@@ -136,7 +144,7 @@ mod tests {
     fn contiguous_dims_merge() {
         let a = Layout::contiguous([2, 1, 3, 4]);
         let b = Layout::contiguous([1, 1, 4]);
-        let merged = Merged::new(&[2, 1, 3, 4], [&a, &b].into_iter()).merged(|_| false);
+        let merged = Merged::new(&[2, 1, 3, 4], [&a, &b].into_iter()).merged();
         assert_eq!(&merged.sizes[..], [6, 4]);
         assert_eq!(&merged.strides[1][..], [0, 1]);
         assert!(merged.is_flat(0) && !merged.is_flat(1));

@@ -5,6 +5,8 @@ use std::ops::Range;
 use kiln_tensor_core::Strides;
 use smallvec::SmallVec;
 
+use super::strides::advance;
+
 /// One shape and `N` ways to lay it out. Neighbouring dimensions that every layout walks through
 /// evenly are merged, so rows are as long as can be.
 #[derive(Clone, Debug)]
@@ -66,16 +68,9 @@ impl<const N: usize> Walk<N> {
             if row + 1 == rows.end {
                 break;
             }
-            for dim in (0..self.sizes.len()).rev() {
-                index[dim] += 1;
-                (0..N).for_each(|n| at[n] += self.strides[dim][n]);
-                if index[dim] < self.sizes[dim] {
-                    break;
-                }
-                index[dim] = 0;
-                let back = self.sizes[dim] as isize;
-                (0..N).for_each(|n| at[n] -= back * self.strides[dim][n]);
-            }
+            advance(&self.sizes, &mut index, |dim, by| {
+                (0..N).for_each(|n| at[n] += by * self.strides[dim][n]);
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::block::Job;
-use crate::kernels::strides::{locate, pieces};
+use crate::kernels::strides::{advance, locate, pieces};
 
 /// Where a program's input comes from, or its output goes to.
 #[derive(Clone, Debug)]
@@ -57,21 +57,13 @@ impl Row {
         let next = self.elements.end == at && !self.elements.is_empty();
         self.elements = at / len * len..(at / len + 1) * len;
         if next {
-            // One further in the innermost dim that has room.
-            for d in (0..outer.len()).rev() {
-                self.position[d] += 1;
-                let full = self.position[d] == outer[d];
-                let back = if full { outer[d] as isize } else { 0 };
+            advance(outer, &mut self.position[..outer.len()], |d, by| {
                 for (start, input) in self.starts.iter_mut().zip(job.inputs) {
                     if let Place::Strided(strides) = &input.place {
-                        *start += strides[d] * (1 - back);
+                        *start += by * strides[d];
                     }
                 }
-                if !full {
-                    return;
-                }
-                self.position[d] = 0;
-            }
+            });
             return;
         }
         self.starts.clear();

@@ -54,7 +54,7 @@ pub(crate) fn reduce(
     // Strides over a size of 1 are 0 when merged, so this layout tells kept dims from reduced ones.
     let out_layout = Layout::contiguous(&kept);
     let layouts = inputs.iter().map(|x| x.layout()).chain([&out_layout]);
-    let merged = Merged::new(shape, layouts).merged(|_| false);
+    let merged = Merged::new(shape, layouts).merged();
     let operands: SmallVec<[Operand; 4]> = inputs
         .iter()
         .enumerate()
