@@ -7,7 +7,9 @@
 mod build;
 mod eval;
 mod grad;
+mod operators;
 mod print;
+mod val;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -16,8 +18,10 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-pub use build::{Builder, Val};
+pub use build::Builder;
 pub use eval::eval;
+pub use operators::IntoVal;
+pub use val::Val;
 
 use crate::{DType, Scalar};
 
