@@ -38,16 +38,15 @@ pub(crate) unsafe fn panel<T: Plain + Default>(
 ) {
     // Lanes and terms are taken four by four: one of the two is contiguous, as a rule.
     let whole = lanes / 4 * 4;
-    for l in (0..whole).step_by(4) {
+    if source.lane == 1 {
+        // SAFETY: the lanes exist in the source, and in `to` as columns.
+        unsafe { side_by_side(source.data, source.term, whole, k, to, width) };
+    }
+    for l in (0..whole).step_by(4).filter(|_| source.lane != 1) {
         let from = source.at(l, 0);
         // SAFETY: lanes `l..l + 4` and terms `0..k` exist in the source, and in `to` as columns.
         unsafe {
-            if source.lane == 1 {
-                for p in 0..k {
-                    let four = from.data.offset(p as isize * source.term).cast::<[T; 4]>();
-                    to.add(p * width + l).cast::<[T; 4]>().write_unaligned(four.read_unaligned());
-                }
-            } else if source.term == 1 {
+            if source.term == 1 {
                 transpose([0, 1, 2, 3].map(|i| from.at(i, 0).data), k, to.add(l), width);
             } else {
                 scattered(from, 4, k, to.add(l), width);
@@ -59,6 +58,41 @@ pub(crate) unsafe fn panel<T: Plain + Default>(
         scattered(source.at(whole, 0), lanes - whole, k, to.add(whole), width);
         for p in (0..k).filter(|_| lanes < width) {
             (lanes..width).for_each(|l| to.add(p * width + l).write(T::default()));
+        }
+    }
+}
+
+/// Lanes that lie side by side, a multiple of four of them: term by term, because the lanes of two terms
+/// are often a power of two apart, which the cache does not keep at once.
+///
+/// # Safety
+/// The source has `k` terms, `term` apart, of as many lanes, and `to` room for `k` rows.
+unsafe fn side_by_side<T: Plain>(
+    from: *const T,
+    term: isize,
+    lanes: usize,
+    k: usize,
+    to: *mut T,
+    width: usize,
+) {
+    /// # Safety
+    /// Both places have `N` elements.
+    #[inline(always)]
+    unsafe fn copy<T: Copy, const N: usize>(from: *const T, to: *mut T) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<[T; N]>().write_unaligned(from.cast::<[T; N]>().read_unaligned()) }
+    }
+    let long = lanes / 16 * 16;
+    for p in 0..k {
+        let (from, to) = (from.wrapping_offset(p as isize * term), to.wrapping_add(p * width));
+        // SAFETY: the lanes lie inside of both rows.
+        unsafe {
+            for l in (0..long).step_by(16) {
+                copy::<T, 16>(from.add(l), to.add(l));
+            }
+            for l in (long..lanes).step_by(4) {
+                copy::<T, 4>(from.add(l), to.add(l));
+            }
         }
     }
 }
@@ -116,11 +150,11 @@ mod tests {
 
     #[test]
     fn panels_hold_the_source_in_order() {
-        let data: Vec<f32> = (0..400).map(|i| i as f32).collect();
+        let data: Vec<f32> = (0..1600).map(|i| i as f32).collect();
         for (lane, term) in [(1, 20), (20, 1), (2, 40), (40, 3)] {
-            for lanes in 0..9 {
+            for lanes in [0, 1, 4, 7, 8, 9, 20, 32] {
                 for k in [0, 1, 3, 4, 7, 8] {
-                    let width = 10;
+                    let width = 33;
                     let mut to = vec![-1.0; k * width];
                     let source = Source { data: data.as_ptr(), lane, term };
                     // SAFETY: lanes and terms lie inside `data`.
