@@ -145,8 +145,9 @@ fn simd(_: &Args) -> Outcome {
     let mut tally = Tally::default();
     for level in levels {
         println!("KILN_SIMD={level}");
-        let mut command = shell::cargo(["test", "--package", "kiln-backend-cpu"]);
-        command.args(["--test", "conformance", "--quiet", "--", "forward"]);
+        // Of the whole workspace: one package alone has other features, and is compiled again.
+        let mut command = shell::cargo(["test", "--workspace", "--test", "conformance"]);
+        command.args(["--quiet", "--", "forward"]);
         match shell::tee(command.env("KILN_SIMD", level)) {
             Ok((ok, text)) => tally += Tally::parse(&text, ok),
             Err(error) => return failed(&error),
