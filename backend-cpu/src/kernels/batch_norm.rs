@@ -7,6 +7,7 @@ use super::dispatch::{by_float, widen};
 use super::math::Math;
 use super::rows::{each, load, store, sums, total, with_plain};
 use super::simd::{Arch, Float, FloatElem, Work, dispatch};
+use super::workers::Shared;
 use crate::Cpu;
 use crate::threads::parallel_for;
 
@@ -50,14 +51,7 @@ pub(crate) fn batch_norm(
     let shapes = [x.shape(), &each, &each];
     let outputs = with_plain(x.dtype(), [Some(x), weight, bias], shapes, |from, to| {
         by_float!("batch_norm", widen(x).dtype(), E => {
-            let step = channels.together(E::LANES);
-            parallel_for(channels.count.div_ceil(step), |unit| dispatch(Forward(Part {
-                from: from.each_ref().map(|p| p.at(0).cast::<E>().cast_const()),
-                to: to.each_ref().map(|p| p.at(0).cast::<E>()),
-                channels,
-                first: unit * step,
-                eps,
-            })));
+            in_parts(channels, E::LANES, from, to, eps, |part: Part<E, _, _>| dispatch(Forward(part)));
         });
     });
     outputs.map(|out| out.to_dtype(x.dtype()))
@@ -79,14 +73,7 @@ pub(crate) fn batch_norm_grad(
     let inputs = [Some(grad), Some(x), Some(mean), Some(var), weight];
     let outputs = with_plain(x.dtype(), inputs, [x.shape(), &each, &each], |from, to| {
         by_float!("batch_norm_grad", widen(x).dtype(), E => {
-            let step = channels.together(E::LANES);
-            parallel_for(channels.count.div_ceil(step), |unit| dispatch(Backward(Part {
-                from: from.each_ref().map(|p| p.at(0).cast::<E>().cast_const()),
-                to: to.each_ref().map(|p| p.at(0).cast::<E>()),
-                channels,
-                first: unit * step,
-                eps,
-            })));
+            in_parts(channels, E::LANES, from, to, eps, |part: Part<E, _, _>| dispatch(Backward(part)));
         });
     });
     outputs.map(|out| out.to_dtype(x.dtype()))
@@ -99,6 +86,27 @@ struct Part<E, const I: usize, const O: usize> {
     channels: Channels,
     first: usize,
     eps: f64,
+}
+
+/// Calls `work` for the channels that are worked on together, in parallel.
+fn in_parts<E, const I: usize, const O: usize>(
+    channels: Channels,
+    lanes: usize,
+    from: [Shared<u8>; I],
+    to: [Shared<u8>; O],
+    eps: f64,
+    work: impl Fn(Part<E, I, O>) + Sync,
+) {
+    let step = channels.together(lanes);
+    parallel_for(channels.count.div_ceil(step), |unit| {
+        work(Part {
+            from: from.each_ref().map(|p| p.at(0).cast::<E>().cast_const()),
+            to: to.each_ref().map(|p| p.at(0).cast::<E>()),
+            channels,
+            first: unit * step,
+            eps,
+        });
+    });
 }
 
 struct Forward<E>(Part<E, 3, 3>);
