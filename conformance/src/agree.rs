@@ -34,6 +34,12 @@ impl Tolerance {
 
     /// The same bits, but for the sign of zero.
     pub const EXACT: Tolerance = Tolerance::new(0.0, 0.0, "no rounding takes place");
+    /// One rounding.
+    pub const ROUNDED: Tolerance =
+        Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
+    /// A function of the library.
+    pub const LIBRARY: Tolerance =
+        Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
 
     fn allowed(&self, want: f64, dtype: DType) -> f64 {
         if self.ulps == 0.0 {

@@ -8,10 +8,8 @@ use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Fill, Gen, NORMAL, POSITIVE, Purpose, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
-const ROUNDED: Tolerance =
-    Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
-const LIBRARY: Tolerance =
-    Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
+const ROUNDED: Tolerance = Tolerance::ROUNDED;
+const LIBRARY: Tolerance = Tolerance::LIBRARY;
 const SUMS: Tolerance = Tolerance::new(4.0, 2.0, "a sum that cancels below 0");
 const ALL: &[DType] = &DType::ALL;
 

@@ -11,8 +11,7 @@ use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Fill, Gen, NORMAL, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
-const ROUNDED: Tolerance =
-    Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
+const ROUNDED: Tolerance = Tolerance::ROUNDED;
 const SUMS: Tolerance = Tolerance::new(4.0, 2.0, "a sum that cancels below 0");
 const WHOLE: &[DType] = &[DType::I64, DType::I32, DType::I16, DType::I8, DType::U8, DType::Bool];
 

@@ -8,10 +8,8 @@ use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Fill, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
-const ROUNDED: Tolerance =
-    Tolerance::new(1.0, 0.0, "one rounding; narrow floats round to f32 before");
-const LIBRARY: Tolerance =
-    Tolerance::new(4.0, 0.0, "what polynomial kernels of a function reach, relative");
+const ROUNDED: Tolerance = Tolerance::ROUNDED;
+const LIBRARY: Tolerance = Tolerance::LIBRARY;
 const CIRCLE: Tolerance =
     Tolerance::new(4.0, 1.0, "near its zeros a circular function has the error of its reduction");
 const OVERFLOWS: Tolerance =
