@@ -1,0 +1,182 @@
+//! `impl Backend for Gpu<R>`: chooses an op's file and calls it. No kernels here.
+
+use kiln_tensor_core::{
+    Backend, ConvSpec, DType, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec, ReduceOp,
+    ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+};
+
+use crate::launch::done;
+use crate::ops::{index, map, matmul, reduce, scan, sort, windows};
+use crate::storage::{self, Storage, fresh};
+use crate::{Gpu, Runtime};
+
+impl<R: Runtime> Backend for Gpu<R> {
+    type Device = R::Device;
+    type Handle = Placed<Storage<R>, R::Device>;
+
+    fn name() -> &'static str {
+        R::NAME
+    }
+
+    fn upload(bytes: &[u8], shape: &Shape, dtype: DType, device: &R::Device) -> Tensor<Self> {
+        let out = fresh::<R>(shape, dtype, device);
+        if let Some(buffer) = out.storage().buffer() {
+            if dtype == DType::Bool {
+                // Kernels rely on 0 and 1.
+                let flags: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
+                done(R::write(device, buffer, &flags));
+            } else {
+                done(R::write(device, buffer, bytes));
+            }
+        }
+        out
+    }
+
+    fn download(x: &Tensor<Self>) -> Vec<u8> {
+        let plain = x.is_contiguous()
+            && x.layout().offset() == 0
+            && x.storage().bytes() == x.numel() * x.dtype().size();
+        let x = if plain { x.clone() } else { x.copy() };
+        let mut bytes = vec![0; x.numel() * x.dtype().size()];
+        if let Some(buffer) = x.storage().buffer() {
+            done(R::read(x.device(), buffer, &mut bytes));
+        }
+        bytes
+    }
+
+    fn empty(shape: &Shape, dtype: DType, device: &R::Device) -> Tensor<Self> {
+        fresh::<R>(shape, dtype, device)
+    }
+
+    fn view(x: &Tensor<Self>, _: &ViewOp, layout: Layout) -> Tensor<Self> {
+        x.with_layout(layout)
+    }
+
+    fn sync(device: &R::Device) {
+        done(R::sync(device));
+    }
+
+    fn version(x: &Tensor<Self>) -> u64 {
+        x.storage().version()
+    }
+
+    fn shares_storage(a: &Tensor<Self>, b: &Tensor<Self>) -> bool {
+        a.storage().is(b.storage())
+    }
+
+    fn is_unique(x: &Tensor<Self>) -> bool {
+        x.storage().is_unique()
+    }
+
+    fn memory(_: &R::Device) -> MemoryStats {
+        storage::stats()
+    }
+
+    fn reset_peak_memory(_: &R::Device) {
+        storage::reset_peak();
+    }
+
+    fn map_many(
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Self>],
+        shape: &Shape,
+        device: &R::Device,
+    ) -> Outputs<Self> {
+        map::map_many(kernel, inputs, shape, device)
+    }
+
+    fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {
+        map::map_into(kernel, inputs, outputs);
+    }
+
+    fn reduce(
+        op: ReduceOp,
+        kernel: Kernel<'_>,
+        inputs: &[&Tensor<Self>],
+        shape: &Shape,
+        dims: &[usize],
+    ) -> Tensor<Self> {
+        reduce::reduce(op, kernel, inputs, shape, dims)
+    }
+
+    fn scan(op: ScanOp, x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        scan::scan(op, x, dim)
+    }
+
+    fn sort(x: &Tensor<Self>, dim: usize, descending: bool) -> (Tensor<Self>, Tensor<Self>) {
+        sort::sort(x, dim, descending)
+    }
+
+    fn topk(x: &Tensor<Self>, k: usize, dim: usize, largest: bool) -> (Tensor<Self>, Tensor<Self>) {
+        sort::topk(x, k, dim, largest)
+    }
+
+    fn matmul(a: &Tensor<Self>, b: &Tensor<Self>) -> Tensor<Self> {
+        matmul::matmul(a, b)
+    }
+
+    fn conv(x: &Tensor<Self>, weight: &Tensor<Self>, spec: &ConvSpec) -> Tensor<Self> {
+        windows::conv(x, weight, spec)
+    }
+
+    fn conv_grad_input(
+        grad: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        input: &Shape,
+        spec: &ConvSpec,
+    ) -> Tensor<Self> {
+        windows::conv_grad_input(grad, weight, input, spec)
+    }
+
+    fn conv_grad_weight(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        weight: &Shape,
+        spec: &ConvSpec,
+    ) -> Tensor<Self> {
+        windows::conv_grad_weight(grad, x, weight, spec)
+    }
+
+    fn max_pool(x: &Tensor<Self>, spec: &PoolSpec) -> (Tensor<Self>, Tensor<Self>) {
+        windows::max_pool(x, spec)
+    }
+
+    fn avg_pool(x: &Tensor<Self>, spec: &PoolSpec) -> Tensor<Self> {
+        windows::avg_pool(x, spec)
+    }
+
+    fn avg_pool_grad(grad: &Tensor<Self>, input: &Shape, spec: &PoolSpec) -> Tensor<Self> {
+        windows::avg_pool_grad(grad, input, spec)
+    }
+
+    fn gather(x: &Tensor<Self>, dim: usize, at: &Tensor<Self>) -> Tensor<Self> {
+        index::gather(x, dim, at)
+    }
+
+    fn scatter(
+        op: ScatterOp,
+        x: &Tensor<Self>,
+        dim: usize,
+        at: &Tensor<Self>,
+        src: &Tensor<Self>,
+    ) -> Tensor<Self> {
+        index::scatter(op, x, dim, at, src)
+    }
+
+    fn index_select(x: &Tensor<Self>, dim: usize, at: &Tensor<Self>) -> Tensor<Self> {
+        index::index_select(x, dim, at)
+    }
+
+    fn index_add(
+        x: &Tensor<Self>,
+        dim: usize,
+        at: &Tensor<Self>,
+        src: &Tensor<Self>,
+    ) -> Tensor<Self> {
+        index::index_add(x, dim, at, src)
+    }
+
+    fn nonzero(x: &Tensor<Self>) -> Tensor<Self> {
+        index::nonzero(x)
+    }
+}

@@ -1,0 +1,44 @@
+//! What Kiln's backends for GPUs share: everything but the driver.
+//!
+//! A driver crate implements [`Runtime`] (buffers, compiling, launching) for its API; [`Gpu<R>`] is then a
+//! backend. Kernels are written once, in C with a few macros that each [`Dialect`] defines.
+//!
+//! | file | what |
+//! |---|---|
+//! | `runtime.rs` | what a driver crate provides |
+//! | `backend.rs` | `impl Backend for Gpu<R>`: chooses an op's file and calls it |
+//! | `source/` | C: the prelude, and programs (`Expr`) translated to statements |
+//! | `launch.rs` | compiling once, passing arguments |
+//! | `place.rs` | layouts as kernels get them |
+//! | `ops/` | one file per kind of primitive: its kernel and how it is launched |
+
+#![forbid(unsafe_code)]
+
+mod backend;
+mod launch;
+mod ops;
+mod place;
+pub mod runtime;
+mod source;
+mod storage;
+
+use std::fmt;
+use std::marker::PhantomData;
+
+pub use runtime::{Arg, Dialect, Runtime, Traits};
+pub use storage::Storage;
+
+/// The backend on the devices of a driver.
+pub struct Gpu<R>(PhantomData<R>);
+
+impl<R> Clone for Gpu<R> {
+    fn clone(&self) -> Self {
+        Gpu(PhantomData)
+    }
+}
+
+impl<R> fmt::Debug for Gpu<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gpu")
+    }
+}

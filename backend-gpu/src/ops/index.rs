@@ -1,0 +1,278 @@
+//! Reading and writing by index. Writes along a dim go in order: a line is one work-item's, so that the same
+//! sums come out on every run.
+
+use bytemuck::{Pod, Zeroable};
+use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Shape, Tensor, raise};
+
+use crate::launch::{Call, supported};
+use crate::place::Sizes;
+use crate::source::{computed, stored};
+use crate::storage::fresh;
+use crate::{Gpu, Runtime};
+
+type T<R> = Tensor<Gpu<R>>;
+
+/// A shape seen as [before, dim, after]. `Split` of the kernels below.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Split {
+    before: i64,
+    size: i64,
+    after: i64,
+}
+
+const SPLIT: &str = "typedef struct { i64 before; i64 size; i64 after; } Split;\n";
+
+fn split(shape: &[usize], dim: usize) -> Split {
+    Split {
+        before: shape[..dim].iter().product::<usize>() as i64,
+        size: shape[dim] as i64,
+        after: shape[dim + 1..].iter().product::<usize>() as i64,
+    }
+}
+
+/// A contiguous tensor that starts at its storage's first element.
+fn plain<R: Runtime>(x: &T<R>) -> T<R> {
+    if x.is_contiguous() && x.layout().offset() == 0 { x.clone() } else { x.copy() }
+}
+
+/// Where kernels report an index that is out of range: whether, and which.
+fn fault<R: Runtime>(device: &R::Device) -> T<R> {
+    Tensor::zeros([2], (device, DType::I64))
+}
+
+#[track_caller]
+fn check<R: Runtime>(op: &'static str, fault: &T<R>, size: usize, shape: &Shape) {
+    let report = fault.to_vec::<i64>();
+    if report[0] != 0 {
+        raise(Error::Index { op, what: "index", index: report[1], size, shape: shape.clone() });
+    }
+}
+
+const GUARD: &str = "if (at < 0 || at >= size) { fault[1] = at; fault[0] = 1; return; }";
+
+/// The part of `x` whose other dims are as long as those of `index`.
+fn cropped<R: Runtime>(x: &T<R>, dim: usize, index: &[usize]) -> T<R> {
+    (0..x.rank()).filter(|&d| d != dim).fold(x.clone(), |x, d| x.narrow(d as isize, 0, index[d]))
+}
+
+/// See `Backend::gather`.
+#[track_caller]
+pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
+    let (device, whole) = (x.device(), x.shape());
+    let out = fresh::<R>(index.shape(), x.dtype(), device);
+    if out.numel() == 0 {
+        return out;
+    }
+    if x.numel() == 0 {
+        let first = index.flatten(0, -1).narrow(0, 0, 1).to_vec::<i64>()[0];
+        let size = whole[dim];
+        raise(Error::Index { op: "gather", what: "index", index: first, size, shape: whole.clone() });
+    }
+    let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
+    let fault = fault::<R>(device);
+    let memory = stored(x.dtype());
+    let body = format!(
+        "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, const GLOBAL {memory}* x,
+    const GLOBAL i64* index, GLOBAL {memory}* y, GLOBAL i64* fault) {{
+    const i64 item = ITEM;
+    if (item >= n) return;
+    const i64 at = index[item];
+    {GUARD}
+    const i64 line = item / s.after;
+    y[item] = x[(line / s.size * size + at) * s.after + (item - line * s.after)];
+}}
+"
+    );
+    Call::<R>::new(device)
+        .value(out.numel() as i64)
+        .value(x.dims()[dim] as i64)
+        .value(split(index.dims(), dim))
+        .tensor(&x)
+        .tensor(&index)
+        .tensor(&out)
+        .tensor(&fault)
+        .run("gather", &body, out.numel());
+    check("gather", &fault, whole[dim], whole);
+    out
+}
+
+/// See `Backend::index_select`.
+#[track_caller]
+pub(crate) fn index_select<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
+    let mut shape: Vec<isize> = vec![1; x.rank()];
+    shape[dim] = index.numel() as isize;
+    let wide = x.shape().with(dim, index.numel());
+    if index.numel() > 0 && wide.numel() == 0 {
+        // No element is read, but an index that names no slice is wrong all the same.
+        let wrong = |&i: &i64| i < 0 || i >= x.dims()[dim] as i64;
+        if let Some(index) = index.to_vec::<i64>().into_iter().find(wrong) {
+            let (size, shape) = (x.dims()[dim], x.shape().clone());
+            raise(Error::Index { op: "index_select", what: "index", index, size, shape });
+        }
+        return fresh::<R>(&wide, x.dtype(), x.device());
+    }
+    let spread = index.view(shape.as_slice()).expand(&wide[..]);
+    gather(x, dim, &spread)
+}
+
+/// See `Backend::scatter`.
+#[track_caller]
+pub(crate) fn scatter<R: Runtime>(
+    op: ScatterOp,
+    x: &T<R>,
+    dim: usize,
+    index: &T<R>,
+    src: &T<R>,
+) -> T<R> {
+    combined("scatter", op, x, dim, index, src)
+}
+
+/// See `Backend::index_add`.
+#[track_caller]
+pub(crate) fn index_add<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>, src: &T<R>) -> T<R> {
+    let mut shape: Vec<isize> = vec![1; x.rank()];
+    shape[dim] = index.numel() as isize;
+    let spread = index.view(shape.as_slice()).expand(src.dims());
+    combined("index_add", ScatterOp::Add, x, dim, &spread, src)
+}
+
+#[track_caller]
+fn combined<R: Runtime>(
+    op: &'static str,
+    how: ScatterOp,
+    x: &T<R>,
+    dim: usize,
+    index: &T<R>,
+    src: &T<R>,
+) -> T<R> {
+    let (dtype, device) = (x.dtype(), x.device());
+    supported::<R>(op, device, [dtype]);
+    let wide = if dtype == DType::Bool { DType::I32 } else { dtype.compute() };
+    if wide != dtype && how != ScatterOp::Set {
+        // Sums of narrow numbers are rounded once.
+        let sum = combined(op, how, &x.to_dtype(wide), dim, index, &src.to_dtype(wide));
+        return sum.to_dtype(dtype);
+    }
+    let out = x.copy();
+    let lines = index.numel() / index.dims()[dim].max(1);
+    if lines == 0 {
+        return out;
+    }
+    // Lines that no index touches are left out: the kernel walks over those of `index` in `out`.
+    let (index, src) = (plain(index), plain(src));
+    let fault = fault::<R>(device);
+    let strides: Vec<i64> = out.strides().iter().map(|&s| s as i64).collect();
+    let mut places = [0i64; crate::place::MAX_RANK];
+    let others: Vec<usize> = (0..x.rank()).filter(|&d| d != dim).collect();
+    if others.len() > places.len() {
+        raise(Error::Shape {
+            op,
+            shapes: vec![x.shape().clone()],
+            why: format!("at most {} dims beside the indexed one", places.len()),
+        });
+    }
+    for (to, &d) in places.iter_mut().zip(&others) {
+        *to = strides[d];
+    }
+    let sizes: Vec<usize> = others.iter().map(|&d| index.dims()[d]).collect();
+    let mut from = [0i64; crate::place::MAX_RANK];
+    for (to, &d) in from.iter_mut().zip(&others) {
+        *to = index.strides()[d] as i64;
+    }
+    let (memory, ty) = (stored(dtype), computed(dtype));
+    let value = match how {
+        ScatterOp::Set => "v".into(),
+        ScatterOp::Add if dtype.is_int() => format!("add_{ty}(old, v)"),
+        ScatterOp::Mul if dtype.is_int() => format!("mul_{ty}(old, v)"),
+        ScatterOp::Add => "old + v".into(),
+        ScatterOp::Mul => "old * v".into(),
+        ScatterOp::Max => "(old != old || old >= v) ? old : v".into(),
+        ScatterOp::Min => "(old != old || old <= v) ? old : v".into(),
+    };
+    let held = if how == ScatterOp::Set { memory } else { ty };
+    let body = format!(
+        "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
+KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
+    Steps from, i64 from_step, const GLOBAL i64* index, const GLOBAL {memory}* src,
+    GLOBAL {memory}* y, GLOBAL i64* fault) {{
+    i64 rest = ITEM;
+    if (rest >= lines) return;
+    i64 base = 0, source = 0;
+    for (int d = (int)sizes.rank - 1; d >= 0; --d) {{
+        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];
+        rest = next;
+        base += k * to.by[d];
+        source += k * from.by[d];
+    }}
+    for (i64 i = 0; i < count; ++i) {{
+        const i64 at = index[source + i * from_step];
+        {GUARD}
+        const {held} v = src[source + i * from_step];
+        const {held} old = y[base + at * to_step];
+        y[base + at * to_step] = {value};
+    }}
+}}
+"
+    );
+    Call::<R>::new(device)
+        .value(lines as i64)
+        .value(index.dims()[dim] as i64)
+        .value(out.dims()[dim] as i64)
+        .value(Sizes::new(&sizes))
+        .value(places)
+        .value(strides[dim])
+        .value(from)
+        .value(index.strides()[dim] as i64)
+        .tensor(&index)
+        .tensor(&src)
+        .tensor(&out)
+        .tensor(&fault)
+        .run("combine", &body, lines);
+    check(op, &fault, x.dims()[dim], x.shape());
+    out
+}
+
+/// See `Backend::nonzero`.
+#[track_caller]
+pub(crate) fn nonzero<R: Runtime>(x: &T<R>) -> T<R> {
+    let (device, rank, n) = (x.device(), x.rank(), x.numel());
+    let empty = |count: usize| fresh::<R>(&[count, rank].into(), DType::I64, device);
+    if n == 0 {
+        return empty(0);
+    }
+    let flags = plain(&x.ne(0).flatten(0, -1).to_dtype(DType::I64));
+    let counts = Gpu::<R>::scan(kiln_tensor_core::ScanOp::Sum, &flags, 0);
+    let total = counts.narrow(0, n - 1, 1).to_vec::<i64>()[0] as usize;
+    let out = empty(total);
+    if out.numel() == 0 {
+        return out;
+    }
+    let body = "KERNEL void nonzero(i64 n, Sizes sizes, const GLOBAL i64* flags,
+    const GLOBAL i64* counts, GLOBAL i64* y) {
+    i64 rest = ITEM;
+    if (rest >= n || !flags[rest]) return;
+    const i64 row = (counts[rest] - 1) * sizes.rank;
+    for (int d = (int)sizes.rank - 1; d >= 0; --d) {
+        const i64 next = rest / sizes.sizes[d];
+        y[row + d] = rest - next * sizes.sizes[d];
+        rest = next;
+    }
+}
+";
+    if rank > crate::place::MAX_RANK {
+        raise(Error::Shape {
+            op: "nonzero",
+            shapes: vec![x.shape().clone()],
+            why: format!("at most {} dims", crate::place::MAX_RANK),
+        });
+    }
+    Call::<R>::new(device)
+        .value(n as i64)
+        .value(Sizes::new(x.dims()))
+        .tensor(&flags)
+        .tensor(&counts)
+        .tensor(&out)
+        .run("nonzero", body, n);
+    out
+}

@@ -1,0 +1,147 @@
+//! `map_many`, `map_into`: a program over whole tensors.
+
+use std::fmt::Write;
+
+use kiln_tensor_core::{DType, Expr, Kernel, Layout, Outputs, Scalar, Shape, Tensor};
+use smallvec::SmallVec;
+
+use crate::launch::{Call, supported};
+use crate::place::walk;
+use crate::source::{self, load, program, store, stored};
+use crate::storage::fresh;
+use crate::{Gpu, Runtime};
+
+/// See `Backend::map_many`.
+#[track_caller]
+pub(crate) fn map_many<R: Runtime>(
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    shape: &Shape,
+    device: &R::Device,
+) -> Outputs<Gpu<R>> {
+    let outputs: Outputs<Gpu<R>> =
+        kernel.expr.outputs().iter().map(|o| fresh::<R>(shape, o.dtype, device)).collect();
+    launch(kernel, inputs, &outputs.iter().collect::<Vec<_>>(), shape, device);
+    outputs
+}
+
+/// See `Backend::map_into`.
+#[track_caller]
+pub(crate) fn map_into<R: Runtime>(
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    outputs: &[&Tensor<Gpu<R>>],
+) {
+    outputs.iter().for_each(|x| x.storage().written());
+    launch(kernel, inputs, outputs, outputs[0].shape(), outputs[0].device());
+}
+
+#[track_caller]
+fn launch<R: Runtime>(
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    outputs: &[&Tensor<Gpu<R>>],
+    shape: &Shape,
+    device: &R::Device,
+) {
+    let expr = kernel.expr;
+    supported::<R>("map", device, expr.instrs().iter().map(|i| i.dtype));
+    if shape.numel() == 0 {
+        return;
+    }
+    let layouts: SmallVec<[Layout; 4]> = inputs
+        .iter()
+        .chain(outputs)
+        .map(|x| x.layout().broadcast_to(shape).expect("the caller has checked the shapes"))
+        .collect();
+    let (walk, _) = walk("map", shape, &layouts, |_| false);
+    let mut call = Call::<R>::new(device).value(shape.numel() as i64).value(walk.sizes);
+    for (x, place) in inputs.iter().chain(outputs).zip(walk.places) {
+        call = call.tensor(x).value(place);
+    }
+    call = with_params(call, kernel);
+    call.run("map", &body(expr), shape.numel());
+}
+
+/// The values of a program's parameters, as the kernel declares them.
+pub(crate) fn with_params<'a, R: Runtime>(mut call: Call<'a, R>, kernel: Kernel<'_>) -> Call<'a, R> {
+    for (&dtype, &value) in kernel.expr.params().iter().zip(kernel.params) {
+        call = match dtype.compute() {
+            DType::F64 => call.value(value.to_f64()),
+            DType::F32 => call.value(value.to_f64() as f32),
+            _ => call.value(whole(value, dtype)),
+        };
+    }
+    call
+}
+
+/// A number as an integer dtype holds it.
+fn whole(value: Scalar, dtype: DType) -> i64 {
+    if dtype == DType::Bool {
+        return i64::from(value.to_bool());
+    }
+    let v = value.to_i64();
+    let from_float = matches!(value, Scalar::F64(_));
+    let v = if from_float && dtype != DType::I64 {
+        v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))
+    } else {
+        v
+    };
+    match dtype {
+        DType::I32 => i64::from(v as i32),
+        DType::I16 => i64::from(v as i16),
+        DType::I8 => i64::from(v as i8),
+        DType::U8 => i64::from(v as u8),
+        _ => v,
+    }
+}
+
+/// Parameters of the kernel for a program's inputs, and for its own parameters.
+pub(crate) fn declare_inputs(c: &mut String, expr: &Expr) {
+    for (k, &dtype) in expr.inputs().iter().enumerate() {
+        let _ = write!(c, ", const GLOBAL {}* x{k}, Place q{k}", stored(dtype));
+    }
+}
+
+pub(crate) fn declare_params(c: &mut String, expr: &Expr) {
+    for (k, &dtype) in expr.params().iter().enumerate() {
+        let ty = match source::computed(dtype) {
+            "i32" => "i64",
+            ty => ty,
+        };
+        let _ = write!(c, ", {ty} p{k}");
+    }
+}
+
+fn body(expr: &Expr) -> String {
+    let mut c = String::from("KERNEL void map(i64 n, Sizes sizes");
+    declare_inputs(&mut c, expr);
+    for (k, o) in expr.outputs().iter().enumerate() {
+        let _ = write!(c, ", GLOBAL {}* y{k}, Place r{k}", stored(o.dtype));
+    }
+    declare_params(&mut c, expr);
+    c.push_str(") {\n    const i64 index = ITEM;\n    if (index >= n) return;\n");
+    let operands: Vec<(char, char, usize)> = (0..expr.inputs().len())
+        .map(|k| ('a', 'q', k))
+        .chain((0..expr.outputs().len()).map(|k| ('b', 'r', k)))
+        .collect();
+    for (at, place, k) in &operands {
+        let _ = writeln!(c, "    i64 {at}{k} = {place}{k}.offset;");
+    }
+    c.push_str("    i64 rest = index;\n    for (int d = (int)sizes.rank - 1; d >= 0; --d) {\n");
+    c.push_str("        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];\n");
+    c.push_str("        rest = next;\n");
+    for (at, place, k) in &operands {
+        let _ = writeln!(c, "        {at}{k} += k * {place}{k}.strides[d];");
+    }
+    c.push_str("    }\n");
+    let input = |k: usize| load(expr.inputs()[k], &format!("x{k}"), &format!("a{k}"));
+    c.push_str(&program::statements(expr, input));
+    for (k, o) in expr.outputs().iter().enumerate() {
+        let statement =
+            store(o.dtype, &format!("y{k}"), &format!("b{k}"), &format!("v{}", o.value));
+        let _ = writeln!(c, "    {statement}");
+    }
+    c.push_str("}\n");
+    c
+}

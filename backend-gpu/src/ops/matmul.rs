@@ -1,0 +1,85 @@
+//! `matmul`: products of matrices with any strides.
+
+use kiln_tensor_core::{DType, Layout, Shape, Tensor};
+
+use crate::launch::{Call, supported};
+use crate::place::walk;
+use crate::source::{computed, load, store, stored};
+use crate::storage::fresh;
+use crate::{Gpu, Runtime};
+
+/// See `Backend::matmul`.
+#[track_caller]
+pub(crate) fn matmul<R: Runtime>(a: &Tensor<Gpu<R>>, b: &Tensor<Gpu<R>>) -> Tensor<Gpu<R>> {
+    let (dtype, device, rank) = (a.dtype(), a.device(), a.rank());
+    supported::<R>("matmul", device, [dtype]);
+    let (m, k, n) = (a.size(-2), a.size(-1), b.size(-1));
+    let out = fresh::<R>(&a.shape().with(rank - 1, n), dtype, device);
+    if out.numel() == 0 {
+        return out;
+    }
+    if k == 0 {
+        out.zero_();
+        return out;
+    }
+    let batch: Shape = a.dims()[..rank - 2].iter().copied().collect();
+    let lead = |x: &Tensor<Gpu<R>>| {
+        Layout::new(batch.clone(), x.strides()[..rank - 2].into(), x.layout().offset())
+    };
+    let (walk, _) = walk("matmul", &batch, &[lead(a), lead(b)], |_| false);
+    let step = |x: &Tensor<Gpu<R>>, d: usize| x.strides()[d] as i64;
+    Call::<R>::new(device)
+        .value(out.numel() as i64)
+        .value(m as i64)
+        .value(k as i64)
+        .value(n as i64)
+        .value(walk.sizes)
+        .tensor(a)
+        .value(walk.places[0])
+        .value(step(a, rank - 2))
+        .value(step(a, rank - 1))
+        .tensor(b)
+        .value(walk.places[1])
+        .value(step(b, rank - 2))
+        .value(step(b, rank - 1))
+        .tensor(&out)
+        .run("matmul", &body(dtype), out.numel());
+    out
+}
+
+fn body(dtype: DType) -> String {
+    let (memory, ty) = (stored(dtype), computed(dtype));
+    let sum = if dtype.is_int() {
+        format!("acc = add_{ty}(acc, mul_{ty}(a, b));")
+    } else {
+        "acc += a * b; if ((p & 63) == 63) { total += acc; acc = 0; }".into()
+    };
+    format!(
+        "KERNEL void matmul(i64 items, i64 m, i64 k, i64 n, Sizes sizes,
+    const GLOBAL {memory}* x, Place qx, i64 xm, i64 xk,
+    const GLOBAL {memory}* w, Place qw, i64 wk, i64 wn, GLOBAL {memory}* y) {{
+    const i64 item = ITEM;
+    if (item >= items) return;
+    const i64 row = item / n, col = item - row * n;
+    i64 rest = row / m;
+    i64 from_x = qx.offset + (row - rest * m) * xm, from_w = qw.offset + col * wn;
+    for (int d = (int)sizes.rank - 1; d >= 0; --d) {{
+        const i64 next = rest / sizes.sizes[d], at = rest - next * sizes.sizes[d];
+        rest = next;
+        from_x += at * qx.strides[d];
+        from_w += at * qw.strides[d];
+    }}
+    {ty} acc = 0, total = 0;
+    for (i64 p = 0; p < k; ++p) {{
+        const {ty} a = {a}, b = {b};
+        {sum}
+    }}
+    acc += total;
+    {store}
+}}
+",
+        a = load(dtype, "x", "from_x + p * xk"),
+        b = load(dtype, "w", "from_w + p * wk"),
+        store = store(dtype, "y", "item", "acc"),
+    )
+}

@@ -1,0 +1,55 @@
+//! `scan`: running sums and products. A line is one work-item's.
+
+use kiln_tensor_core::{DType, ScanOp, Tensor};
+
+use super::{from_last, to_last};
+use crate::launch::{Call, supported};
+use crate::source::{computed, load, store, stored};
+use crate::storage::fresh;
+use crate::{Gpu, Runtime};
+
+/// See `Backend::scan`.
+#[track_caller]
+pub(crate) fn scan<R: Runtime>(op: ScanOp, x: &Tensor<Gpu<R>>, dim: usize) -> Tensor<Gpu<R>> {
+    let (dtype, device) = (x.dtype(), x.device());
+    supported::<R>("scan", device, [dtype]);
+    let x = to_last(x, dim).contiguous();
+    let out = fresh::<R>(x.shape(), dtype, device);
+    let length = x.size(-1);
+    if x.numel() > 0 {
+        let lines = x.numel() / length;
+        Call::<R>::new(device)
+            .value(lines as i64)
+            .value(length as i64)
+            .value(x.layout().offset() as i64)
+            .tensor(&x)
+            .tensor(&out)
+            .run("scan", &body(op, dtype), lines);
+    }
+    from_last(&out, dim)
+}
+
+fn body(op: ScanOp, dtype: DType) -> String {
+    let (memory, ty) = (stored(dtype), computed(dtype));
+    let (start, combined) = match op {
+        ScanOp::Sum if dtype.is_int() => ("0", format!("add_{ty}(acc, v)")),
+        ScanOp::Prod if dtype.is_int() => ("1", format!("mul_{ty}(acc, v)")),
+        ScanOp::Sum => ("0", "acc + v".into()),
+        ScanOp::Prod => ("1", "acc * v".into()),
+    };
+    format!(
+        "KERNEL void scan(i64 lines, i64 length, i64 offset, const GLOBAL {memory}* x, GLOBAL {memory}* y) {{
+    const i64 line = ITEM;
+    if (line >= lines) return;
+    {ty} acc = {start};
+    for (i64 i = line * length; i < (line + 1) * length; ++i) {{
+        const {ty} v = {load};
+        acc = {combined};
+        {store}
+    }}
+}}
+",
+        load = load(dtype, "x", "offset + i"),
+        store = store(dtype, "y", "i", "acc"),
+    )
+}

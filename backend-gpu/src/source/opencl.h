@@ -1,0 +1,23 @@
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#pragma OPENCL FP_CONTRACT OFF
+#define KERNEL __kernel
+#define DEVICE
+#define GLOBAL __global
+typedef char i8;
+typedef short i16;
+typedef int i32;
+typedef long i64;
+typedef uchar u8;
+typedef ushort u16;
+typedef uint u32;
+typedef ulong u64;
+typedef float f32;
+#ifdef HAS_F64
+typedef double f64;
+#define BITS_F64(x) as_double(x)
+#endif
+#define ITEM ((i64)get_global_id(0))
+#define BITS_F32(x) as_float(x)
+#define F32_BITS(x) as_uint(x)
+#define LOAD_F16(p, i) vload_half(0, (const GLOBAL half *)(p) + (i))
+#define STORE_F16(p, i, v) vstore_half_rte((v), 0, (GLOBAL half *)(p) + (i))
