@@ -19,7 +19,7 @@ struct Spec {
     outs: i64,
     groups: i64,
     input: [i64; 3],
-    kernel: [i64; 3],
+    window: [i64; 3],
     output: [i64; 3],
     stride: [i64; 3],
     padding: [i64; 3],
@@ -27,7 +27,7 @@ struct Spec {
 }
 
 const SPEC: &str = "typedef struct { i64 batch, channels, outs, groups;
-    i64 input[3], kernel[3], output[3], stride[3], padding[3], dilation[3]; } Spec;
+    i64 input[3], window[3], output[3], stride[3], padding[3], dilation[3]; } Spec;
 // The input's index in a dim that a window's tap meets, or -1.
 DEVICE i64 met(const Spec* s, int d, i64 out, i64 tap) {
     const i64 i = out * s->stride[d] + tap * s->dilation[d] - s->padding[d];
@@ -51,7 +51,7 @@ fn conv_spec(x: &[usize], weight: &[usize], y: &[usize], spec: &ConvSpec) -> Spe
         outs: weight[0] as i64,
         groups: spec.groups as i64,
         input: three(&x[2..], 1),
-        kernel: three(&weight[2..], 1),
+        window: three(&weight[2..], 1),
         output: three(&y[2..], 1),
         stride: three(&spec.stride, 1),
         padding: three(&spec.padding, 0),
@@ -135,11 +135,11 @@ pub(crate) fn conv<R: Runtime>(x: &T<R>, weight: &T<R>, spec: &ConvSpec) -> T<R>
         "{}const i64 o = rest % s.outs, b = rest / s.outs;
     const i64 each = s.channels / s.groups, first = o / (s.outs / s.groups) * each;
     for (i64 c = 0; c < each; ++c)
-    for (i64 t0 = 0; t0 < s.kernel[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
-    for (i64 t1 = 0; t1 < s.kernel[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
-    for (i64 t2 = 0; t2 < s.kernel[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
+    for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
+    for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
+    for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
         const i64 from = (((b * s.channels + first + c) * s.input[0] + z) * s.input[1] + v) * s.input[2] + u;
-        const i64 tap = (((o * each + c) * s.kernel[0] + t0) * s.kernel[1] + t1) * s.kernel[2] + t2;
+        const i64 tap = (((o * each + c) * s.window[0] + t0) * s.window[1] + t1) * s.window[2] + t2;
         ADD({}, {})
     }}}}}}",
         decode("output"),
@@ -170,11 +170,11 @@ pub(crate) fn conv_grad_input<R: Runtime>(
         "{}const i64 ch = rest % s.channels, b = rest / s.channels;
     const i64 each = s.channels / s.groups, outs = s.outs / s.groups, group = ch / each, c = ch % each;
     for (i64 o = group * outs; o < (group + 1) * outs; ++o)
-    for (i64 t0 = 0; t0 < s.kernel[0]; ++t0) {{ {}
-    for (i64 t1 = 0; t1 < s.kernel[1]; ++t1) {{ {}
-    for (i64 t2 = 0; t2 < s.kernel[2]; ++t2) {{ {}
+    for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ {}
+    for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ {}
+    for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ {}
         const i64 from = (((b * s.outs + o) * s.output[0] + z0) * s.output[1] + z1) * s.output[2] + z2;
-        const i64 tap = (((o * each + c) * s.kernel[0] + t0) * s.kernel[1] + t1) * s.kernel[2] + t2;
+        const i64 tap = (((o * each + c) * s.window[0] + t0) * s.window[1] + t1) * s.window[2] + t2;
         ADD({}, {})
     }}}}}}",
         decode("input"),
@@ -208,7 +208,7 @@ pub(crate) fn conv_grad_weight<R: Runtime>(
         const i64 at = (((b * s.channels + ch) * s.input[0] + z) * s.input[1] + v) * s.input[2] + u;
         ADD({}, {})
     }}}}}}",
-        decode("kernel"),
+        decode("window"),
         load(dtype, "x", "from"),
         load(dtype, "w", "at"),
     );
@@ -223,7 +223,7 @@ fn pool_spec(x: &[usize], y: &[usize], spec: &PoolSpec) -> Spec {
         outs: x[1] as i64,
         groups: 1,
         input: three(&x[2..], 1),
-        kernel: three(&spec.kernel, 1),
+        window: three(&spec.kernel, 1),
         output: three(&y[2..], 1),
         stride: three(&spec.stride, 1),
         padding: three(&spec.padding, 0),
@@ -259,9 +259,9 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
     const i64 base = rest * s.input[0] * s.input[1] * s.input[2];
     {ty} best = 0;
     i64 place = -1;
-    for (i64 t0 = 0; t0 < s.kernel[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
-    for (i64 t1 = 0; t1 < s.kernel[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
-    for (i64 t2 = 0; t2 < s.kernel[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
+    for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
+    for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
+    for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
         const i64 at = (z * s.input[1] + v) * s.input[2] + u;
         const {ty} value = {load};
         if (place < 0 || value > best || (value != value && best == best)) {{ best = value; place = at; }}
@@ -299,12 +299,12 @@ fn divisor(spec: &PoolSpec) -> String {
 
 const COUNTS: &str = "// A window may reach over the padding; what lies there never counts.
 DEVICE i64 padded(const Spec* s, int d, i64 out) {
-    const i64 start = out * s->stride[d], end = start + s->kernel[d];
+    const i64 start = out * s->stride[d], end = start + s->window[d];
     const i64 last = s->input[d] + 2 * s->padding[d];
     return (end < last ? end : last) - start;
 }
 DEVICE i64 inside(const Spec* s, int d, i64 out) {
-    i64 start = out * s->stride[d] - s->padding[d], end = start + s->kernel[d];
+    i64 start = out * s->stride[d] - s->padding[d], end = start + s->window[d];
     if (start < 0) start = 0;
     if (end > s->input[d]) end = s->input[d];
     return end - start;
@@ -330,9 +330,9 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
     {decode}
     const i64 o0 = i0, o1 = i1, o2 = i2, base = rest * s.input[0] * s.input[1] * s.input[2];
     {ty} acc = 0;
-    for (i64 t0 = 0; t0 < s.kernel[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
-    for (i64 t1 = 0; t1 < s.kernel[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
-    for (i64 t2 = 0; t2 < s.kernel[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
+    for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
+    for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
+    for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
         const i64 at = base + (z * s.input[1] + v) * s.input[2] + u;
         acc += {load};
     }}}}}}
@@ -383,9 +383,9 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
     i64 rest = item;
     {decode}
     {ty} acc = 0;
-    for (i64 t0 = 0; t0 < s.kernel[0]; ++t0) {{ {r0}
-    for (i64 t1 = 0; t1 < s.kernel[1]; ++t1) {{ {r1}
-    for (i64 t2 = 0; t2 < s.kernel[2]; ++t2) {{ {r2}
+    for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ {r0}
+    for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ {r1}
+    for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ {r2}
         const i64 at = ((rest * s.output[0] + o0) * s.output[1] + o1) * s.output[2] + o2;
         acc += {load} / ({ty})({divisor});
     }}}}}}
