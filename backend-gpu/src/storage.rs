@@ -74,11 +74,7 @@ impl<R: Runtime> Drop for Block<R> {
 
 /// A new contiguous tensor with unspecified elements.
 #[track_caller]
-pub(crate) fn fresh<R: Runtime>(
-    shape: &Shape,
-    dtype: DType,
-    device: &R::Device,
-) -> Tensor<Gpu<R>> {
+pub(crate) fn fresh<R: Runtime>(shape: &Shape, dtype: DType, device: &R::Device) -> Tensor<Gpu<R>> {
     let storage = Storage::new(device, shape.numel().saturating_mul(dtype.size()));
     let storage = storage.unwrap_or_else(|error| raise(error));
     let layout = Layout::contiguous(shape);

@@ -3,11 +3,11 @@
 //! The loader is opened at run time, so a program that has this backend starts on machines without OpenCL and
 //! finds no devices there.
 
-mod driver;
+mod runtime;
 
 use std::fmt;
 
-pub use driver::{Driver, devices, is_available};
+pub use runtime::{Driver, devices, is_available};
 
 /// The backend.
 pub type OpenCl = kiln_backend_gpu::Gpu<Driver>;

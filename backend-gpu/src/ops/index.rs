@@ -67,7 +67,13 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
     if x.numel() == 0 {
         let first = index.flatten(0, -1).narrow(0, 0, 1).to_vec::<i64>()[0];
         let size = whole[dim];
-        raise(Error::Index { op: "gather", what: "index", index: first, size, shape: whole.clone() });
+        raise(Error::Index {
+            op: "gather",
+            what: "index",
+            index: first,
+            size,
+            shape: whole.clone(),
+        });
     }
     let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
     let fault = fault::<R>(device);

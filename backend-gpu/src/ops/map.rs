@@ -64,7 +64,10 @@ fn launch<R: Runtime>(
 }
 
 /// The values of a program's parameters, as the kernel declares them.
-pub(crate) fn with_params<'a, R: Runtime>(mut call: Call<'a, R>, kernel: Kernel<'_>) -> Call<'a, R> {
+pub(crate) fn with_params<'a, R: Runtime>(
+    mut call: Call<'a, R>,
+    kernel: Kernel<'_>,
+) -> Call<'a, R> {
     for (&dtype, &value) in kernel.expr.params().iter().zip(kernel.params) {
         call = match dtype.compute() {
             DType::F64 => call.value(value.to_f64()),
@@ -129,7 +132,9 @@ fn body(expr: &Expr) -> String {
         let _ = writeln!(c, "    i64 {at}{k} = {place}{k}.offset;");
     }
     c.push_str("    i64 rest = index;\n    for (int d = (int)sizes.rank - 1; d >= 0; --d) {\n");
-    c.push_str("        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];\n");
+    c.push_str(
+        "        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];\n",
+    );
     c.push_str("        rest = next;\n");
     for (at, place, k) in &operands {
         let _ = writeln!(c, "        {at}{k} += k * {place}{k}.strides[d];");

@@ -52,7 +52,8 @@ pub(crate) fn reduce<R: Runtime>(
         .map(|x| x.layout().broadcast_to(shape).expect("the caller has checked the shapes"))
         .collect();
     layouts.push(Layout::contiguous(shape));
-    let reordered = |layout: &Layout| layout.view(&ViewOp::Permute(perm.clone())).expect("all dims");
+    let reordered =
+        |layout: &Layout| layout.view(&ViewOp::Permute(perm.clone())).expect("all dims");
     let layouts: SmallVec<[Layout; 4]> = layouts.iter().map(reordered).collect();
     // No elements: sizes of 0 are never walked.
     let (walk, firsts) = walk("reduce", &permuted, &layouts, |d| d == kept.len());

@@ -43,9 +43,8 @@ fn sorted<R: Runtime>(
     supported::<R>("sort", device, [dtype]);
     let mut values = to_last(x, dim).copy();
     let length = values.size(-1);
-    let mut places = Tensor::arange(length as i64, (device, DType::I64))
-        .expand(values.dims())
-        .copy();
+    let mut places =
+        Tensor::arange(length as i64, (device, DType::I64)).expand(values.dims()).copy();
     let total = values.numel();
     let mut run = 1;
     while run < length && total > 0 {

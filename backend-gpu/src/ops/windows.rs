@@ -67,9 +67,7 @@ fn plain<R: Runtime>(x: &T<R>) -> T<R> {
 fn decode(dims: &str) -> String {
     (0..3)
         .rev()
-        .map(|d| {
-            format!("const i64 i{d} = rest % s.{dims}[{d}]; rest /= s.{dims}[{d}];\n    ")
-        })
+        .map(|d| format!("const i64 i{d} = rest % s.{dims}[{d}]; rest /= s.{dims}[{d}];\n    "))
         .collect()
 }
 
@@ -289,10 +287,9 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
 fn divisor(spec: &PoolSpec) -> String {
     match spec.divisor {
         Some(divisor) => divisor.to_string(),
-        None if spec.count_include_pad => (0..3)
-            .map(|d| format!("padded(&s, {d}, o{d})"))
-            .collect::<Vec<_>>()
-            .join(" * "),
+        None if spec.count_include_pad => {
+            (0..3).map(|d| format!("padded(&s, {d}, o{d})")).collect::<Vec<_>>().join(" * ")
+        }
         None => (0..3).map(|d| format!("inside(&s, {d}, o{d})")).collect::<Vec<_>>().join(" * "),
     }
 }

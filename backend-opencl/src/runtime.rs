@@ -110,10 +110,11 @@ impl Runtime for Driver {
     fn allocate(device: &OpenClDevice, bytes: usize) -> Result<Block> {
         let opened = open(device)?;
         // SAFETY: no host memory is given.
-        let buffer = unsafe {
-            Buffer::create(&opened.context, CL_MEM_READ_WRITE, bytes, ptr::null_mut())
-        };
-        buffer.map(Block).map_err(|error| failed(device, &format!("allocating {bytes} bytes"), error))
+        let buffer =
+            unsafe { Buffer::create(&opened.context, CL_MEM_READ_WRITE, bytes, ptr::null_mut()) };
+        buffer
+            .map(Block)
+            .map_err(|error| failed(device, &format!("allocating {bytes} bytes"), error))
     }
 
     fn write(device: &OpenClDevice, to: &Block, bytes: &[u8]) -> Result<()> {
@@ -141,13 +142,16 @@ impl Runtime for Driver {
 
     fn compile(device: &OpenClDevice, source: &str, entry: &str) -> Result<Compiled> {
         let opened = open(device)?;
-        let program = Program::create_and_build_from_source(&opened.context, source, "-cl-std=CL1.2")
-            .map_err(|log| Error::Backend {
-                device: device.to_string(),
-                why: format!("kernel `{entry}` does not compile: {log}"),
-            })?;
+        let program =
+            Program::create_and_build_from_source(&opened.context, source, "-cl-std=CL1.2")
+                .map_err(|log| Error::Backend {
+                    device: device.to_string(),
+                    why: format!("kernel `{entry}` does not compile: {log}"),
+                })?;
         let kernel = Kernel::create(&program, entry);
-        kernel.map(|kernel| Compiled(Mutex::new(kernel))).map_err(|error| failed(device, entry, error))
+        kernel
+            .map(|kernel| Compiled(Mutex::new(kernel)))
+            .map_err(|error| failed(device, entry, error))
     }
 
     fn launch(
