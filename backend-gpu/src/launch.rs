@@ -10,8 +10,9 @@ use kiln_tensor_core::{DType, Error, Result, Tensor, raise};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::Gpu;
 use crate::runtime::{Arg, Runtime, Traits};
-use crate::{Gpu, source};
+use crate::source::{self, Operand};
 
 type Compiled = HashMap<(TypeId, u64, String), Arc<dyn Any + Send + Sync>>;
 
@@ -71,6 +72,15 @@ impl<'a, R: Runtime> Call<'a, R> {
     pub(crate) fn tensor(mut self, x: &'a Tensor<Gpu<R>>) -> Self {
         self.args.push(Value::Buffer(x.storage().buffer().expect("an element to work on")));
         self
+    }
+
+    /// The elements of a tensor, as an operand of the kernel declares them.
+    pub(crate) fn operand(self, operand: &Operand, x: &'a Tensor<Gpu<R>>) -> Self {
+        let call = self.tensor(x);
+        match operand.code(x) {
+            Some(code) => call.value(code),
+            None => call,
+        }
     }
 
     /// Compiles the kernel where that has not been done, and queues it over so many work-items.

@@ -81,6 +81,24 @@ pub(crate) fn walk(
     (Walk { sizes: Sizes::new(&sizes), places }, firsts)
 }
 
+impl Walk {
+    /// Whether each operand lies as one row of elements side by side, or is one element.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.sizes.rank <= 1 && self.places.iter().all(|p| p.is_one() || p.strides[0] == 1)
+    }
+}
+
+impl Place {
+    pub(crate) fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// Whether it is one element for all indices.
+    pub(crate) fn is_one(&self) -> bool {
+        self.strides.iter().all(|&stride| stride == 0)
+    }
+}
+
 impl Sizes {
     pub(crate) fn new(sizes: &[usize]) -> Self {
         let mut all = [1; MAX_RANK];

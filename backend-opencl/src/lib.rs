@@ -3,6 +3,7 @@
 //! The loader is opened at run time, so a program that has this backend starts on machines without OpenCL and
 //! finds no devices there.
 
+mod pocl;
 mod runtime;
 
 use std::fmt;

@@ -17,7 +17,7 @@ use opencl3::program::Program;
 use opencl3::types::{CL_BLOCKING, cl_mem};
 use parking_lot::Mutex;
 
-use crate::OpenClDevice;
+use crate::{OpenClDevice, pocl};
 
 /// OpenCL, as `kiln-backend-gpu` uses it.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,7 @@ struct Opened {
     context: Context,
     queue: CommandQueue,
     traits: Traits,
+    lean: bool,
 }
 
 struct Found {
@@ -80,7 +81,7 @@ fn open(device: &OpenClDevice) -> Result<&'static Opened> {
         let f64 = found.device.double_fp_config().is_ok_and(|config| config != 0);
         let name = found.name.clone();
         let traits = Traits { name, dialect: Dialect::OpenCl, f64, group: GROUP };
-        Ok(Opened { context, queue, traits })
+        Ok(Opened { context, queue, traits, lean: pocl::is_lean(&found.device) })
     });
     opened.as_ref().map_err(|why| Error::Backend {
         device: device.to_string(),
@@ -142,12 +143,16 @@ impl Runtime for Driver {
 
     fn compile(device: &OpenClDevice, source: &str, entry: &str) -> Result<Compiled> {
         let opened = open(device)?;
-        let program =
-            Program::create_and_build_from_source(&opened.context, source, "-cl-std=CL1.2")
-                .map_err(|log| Error::Backend {
-                    device: device.to_string(),
-                    why: format!("kernel `{entry}` does not compile: {log}"),
-                })?;
+        let build = |source: &str, options: &str| {
+            Program::create_and_build_from_source(&opened.context, source, options)
+        };
+        let lean = opened.lean.then(|| pocl::lean(source));
+        let lean = lean.and_then(|(source, options)| build(&source, &options).ok());
+        let program = lean.map_or_else(|| build(source, "-cl-std=CL1.2"), Ok);
+        let program = program.map_err(|log| Error::Backend {
+            device: device.to_string(),
+            why: format!("kernel `{entry}` does not compile: {log}"),
+        })?;
         let kernel = Kernel::create(&program, entry);
         kernel
             .map(|kernel| Compiled(Mutex::new(kernel)))

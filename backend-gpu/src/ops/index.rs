@@ -6,7 +6,7 @@ use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Shape, Tensor, raise};
 
 use crate::launch::{Call, supported};
 use crate::place::Sizes;
-use crate::source::{computed, stored};
+use crate::source::Operand;
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -77,10 +77,10 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
     }
     let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
     let fault = fault::<R>(device);
-    let memory = stored(x.dtype());
+    let (from, to) = (Operand::moved("x", x.dtype()), Operand::moved("y", x.dtype()));
     let body = format!(
-        "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, const GLOBAL {memory}* x,
-    const GLOBAL i64* index, GLOBAL {memory}* y, GLOBAL i64* fault) {{
+        "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, {},
+    const GLOBAL i64* index, {}, GLOBAL i64* fault) {{
     const i64 item = ITEM;
     if (item >= n) return;
     const i64 at = index[item];
@@ -88,15 +88,17 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
     const i64 line = item / s.after;
     y[item] = x[(line / s.size * size + at) * s.after + (item - line * s.after)];
 }}
-"
+",
+        from.read(),
+        to.write(),
     );
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(x.dims()[dim] as i64)
         .value(split(index.dims(), dim))
-        .tensor(&x)
+        .operand(&from, &x)
         .tensor(&index)
-        .tensor(&out)
+        .operand(&to, &out)
         .tensor(&fault)
         .run("gather", &body, out.numel());
     check("gather", &fault, whole[dim], whole);
@@ -186,7 +188,12 @@ fn combined<R: Runtime>(
     for (to, &d) in from.iter_mut().zip(&others) {
         *to = index.strides()[d] as i64;
     }
-    let (memory, ty) = (stored(dtype), computed(dtype));
+    let operand = |name| match how {
+        ScatterOp::Set => Operand::moved(name, dtype),
+        _ => Operand::new(name, dtype, true),
+    };
+    let (source, target) = (operand("src"), operand("y"));
+    let ty = source.ty();
     let value = match how {
         ScatterOp::Set => "v".into(),
         ScatterOp::Add if dtype.is_int() => format!("add_{ty}(old, v)"),
@@ -196,12 +203,11 @@ fn combined<R: Runtime>(
         ScatterOp::Max => "(old != old || old >= v) ? old : v".into(),
         ScatterOp::Min => "(old != old || old <= v) ? old : v".into(),
     };
-    let held = if how == ScatterOp::Set { memory } else { ty };
     let body = format!(
         "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
 KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
-    Steps from, i64 from_step, const GLOBAL i64* index, const GLOBAL {memory}* src,
-    GLOBAL {memory}* y, GLOBAL i64* fault) {{
+    Steps from, i64 from_step, const GLOBAL i64* index, {src},
+    {y}, GLOBAL i64* fault) {{
     i64 rest = ITEM;
     if (rest >= lines) return;
     i64 base = 0, source = 0;
@@ -214,12 +220,14 @@ KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
     for (i64 i = 0; i < count; ++i) {{
         const i64 at = index[source + i * from_step];
         {GUARD}
-        const {held} v = src[source + i * from_step];
-        const {held} old = y[base + at * to_step];
+        const {ty} v = src[source + i * from_step];
+        const {ty} old = y[base + at * to_step];
         y[base + at * to_step] = {value};
     }}
 }}
-"
+",
+        src = source.read(),
+        y = target.write(),
     );
     Call::<R>::new(device)
         .value(lines as i64)
@@ -231,8 +239,8 @@ KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
         .value(from)
         .value(index.strides()[dim] as i64)
         .tensor(&index)
-        .tensor(&src)
-        .tensor(&out)
+        .operand(&source, &src)
+        .operand(&target, &out)
         .tensor(&fault)
         .run("combine", &body, lines);
     check(op, &fault, x.dims()[dim], x.shape());

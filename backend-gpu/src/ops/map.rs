@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
+use kiln_tensor_core::expr::Output;
 use kiln_tensor_core::{DType, Expr, Kernel, Layout, Outputs, Scalar, Shape, Tensor};
 use smallvec::SmallVec;
 
 use crate::launch::{Call, supported};
-use crate::place::walk;
-use crate::source::{self, load, program, store, stored};
+use crate::place::{Place, Walk, walk};
+use crate::source::{self, Operand, program, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -54,13 +55,35 @@ fn launch<R: Runtime>(
         .chain(outputs)
         .map(|x| x.layout().broadcast_to(shape).expect("the caller has checked the shapes"))
         .collect();
+    let special = specialise(shape.numel());
     let (walk, _) = walk("map", shape, &layouts, |_| false);
-    let mut call = Call::<R>::new(device).value(shape.numel() as i64).value(walk.sizes);
-    for (x, place) in inputs.iter().chain(outputs).zip(walk.places) {
-        call = call.tensor(x).value(place);
+    let flat = special && walk.is_flat();
+    let (xs, ys) = (inputs_of(expr, special), outputs_of(expr, special));
+    let mut call = Call::<R>::new(device).value(shape.numel() as i64);
+    if !flat {
+        call = call.value(walk.sizes);
     }
-    call = with_params(call, kernel);
-    call.run("map", &body(expr), shape.numel());
+    let tensors = inputs.iter().chain(outputs);
+    for ((operand, x), place) in xs.iter().chain(&ys).zip(tensors).zip(&walk.places) {
+        call = call.operand(operand, x);
+        call = if flat { call.value(place.offset()) } else { call.value(*place) };
+    }
+    let body = match flat {
+        true => flat_body(expr, &xs, &ys, &walk),
+        false => body(expr, &xs, &ys),
+    };
+    with_params(call, kernel).run("map", &body, shape.numel());
+}
+
+/// A program's inputs `x0`, `x1`, … as operands of a kernel.
+pub(crate) fn inputs_of(expr: &Expr, special: bool) -> Vec<Operand> {
+    let input = |(k, &dtype): (usize, &DType)| Operand::new(format!("x{k}"), dtype, special);
+    expr.inputs().iter().enumerate().map(input).collect()
+}
+
+fn outputs_of(expr: &Expr, special: bool) -> Vec<Operand> {
+    let output = |(k, o): (usize, &Output)| Operand::new(format!("y{k}"), o.dtype, special);
+    expr.outputs().iter().enumerate().map(output).collect()
 }
 
 /// The values of a program's parameters, as the kernel declares them.
@@ -99,13 +122,7 @@ fn whole(value: Scalar, dtype: DType) -> i64 {
     }
 }
 
-/// Parameters of the kernel for a program's inputs, and for its own parameters.
-pub(crate) fn declare_inputs(c: &mut String, expr: &Expr) {
-    for (k, &dtype) in expr.inputs().iter().enumerate() {
-        let _ = write!(c, ", const GLOBAL {}* x{k}, Place q{k}", stored(dtype));
-    }
-}
-
+/// Declares a program's own parameters.
 pub(crate) fn declare_params(c: &mut String, expr: &Expr) {
     for (k, &dtype) in expr.params().iter().enumerate() {
         let ty = match source::computed(dtype) {
@@ -116,18 +133,43 @@ pub(crate) fn declare_params(c: &mut String, expr: &Expr) {
     }
 }
 
-fn body(expr: &Expr) -> String {
-    let mut c = String::from("KERNEL void map(i64 n, Sizes sizes");
-    declare_inputs(&mut c, expr);
-    for (k, o) in expr.outputs().iter().enumerate() {
-        let _ = write!(c, ", GLOBAL {}* y{k}, Place r{k}", stored(o.dtype));
+/// Operands that lie like the result, or are one element: no index but the item's own.
+fn flat_body(expr: &Expr, xs: &[Operand], ys: &[Operand], walk: &Walk) -> String {
+    let mut c = String::from("KERNEL void map(i64 n");
+    for (k, x) in xs.iter().enumerate() {
+        let _ = write!(c, ", {}, i64 a{k}", x.read());
+    }
+    for (k, y) in ys.iter().enumerate() {
+        let _ = write!(c, ", {}, i64 b{k}", y.write());
     }
     declare_params(&mut c, expr);
     c.push_str(") {\n    const i64 index = ITEM;\n    if (index >= n) return;\n");
-    let operands: Vec<(char, char, usize)> = (0..expr.inputs().len())
-        .map(|k| ('a', 'q', k))
-        .chain((0..expr.outputs().len()).map(|k| ('b', 'r', k)))
-        .collect();
+    let at = |name: char, k: usize, place: &Place| {
+        if place.is_one() { format!("{name}{k}") } else { format!("{name}{k} + index") }
+    };
+    let input = |k: usize| xs[k].load(&at('a', k, &walk.places[k]));
+    c.push_str(&program::statements(expr, input));
+    for (k, (y, o)) in ys.iter().zip(expr.outputs()).enumerate() {
+        let place = at('b', k, &walk.places[xs.len() + k]);
+        let _ = writeln!(c, "    {}", y.store(&place, &format!("v{}", o.value)));
+    }
+    c.push_str("}\n");
+    c
+}
+
+/// Operands with any strides.
+fn body(expr: &Expr, xs: &[Operand], ys: &[Operand]) -> String {
+    let mut c = String::from("KERNEL void map(i64 n, Sizes sizes");
+    for (k, x) in xs.iter().enumerate() {
+        let _ = write!(c, ", {}, Place q{k}", x.read());
+    }
+    for (k, y) in ys.iter().enumerate() {
+        let _ = write!(c, ", {}, Place r{k}", y.write());
+    }
+    declare_params(&mut c, expr);
+    c.push_str(") {\n    const i64 index = ITEM;\n    if (index >= n) return;\n");
+    let operands: Vec<(char, char, usize)> =
+        (0..xs.len()).map(|k| ('a', 'q', k)).chain((0..ys.len()).map(|k| ('b', 'r', k))).collect();
     for (at, place, k) in &operands {
         let _ = writeln!(c, "    i64 {at}{k} = {place}{k}.offset;");
     }
@@ -140,12 +182,9 @@ fn body(expr: &Expr) -> String {
         let _ = writeln!(c, "        {at}{k} += k * {place}{k}.strides[d];");
     }
     c.push_str("    }\n");
-    let input = |k: usize| load(expr.inputs()[k], &format!("x{k}"), &format!("a{k}"));
-    c.push_str(&program::statements(expr, input));
-    for (k, o) in expr.outputs().iter().enumerate() {
-        let statement =
-            store(o.dtype, &format!("y{k}"), &format!("b{k}"), &format!("v{}", o.value));
-        let _ = writeln!(c, "    {statement}");
+    c.push_str(&program::statements(expr, |k| xs[k].load(&format!("a{k}"))));
+    for (k, (y, o)) in ys.iter().zip(expr.outputs()).enumerate() {
+        let _ = writeln!(c, "    {}", y.store(&format!("b{k}"), &format!("v{}", o.value)));
     }
     c.push_str("}\n");
     c

@@ -4,7 +4,7 @@ use kiln_tensor_core::{DType, Layout, Shape, Tensor};
 
 use crate::launch::{Call, supported};
 use crate::place::walk;
-use crate::source::{computed, load, store, stored};
+use crate::source::{Operand, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -28,27 +28,30 @@ pub(crate) fn matmul<R: Runtime>(a: &Tensor<Gpu<R>>, b: &Tensor<Gpu<R>>) -> Tens
     };
     let (walk, _) = walk("matmul", &batch, &[lead(a), lead(b)], |_| false);
     let step = |x: &Tensor<Gpu<R>>, d: usize| x.strides()[d] as i64;
+    let special = specialise(out.numel());
+    let operand = |name| Operand::new(name, dtype, special);
+    let (x, w, y) = (operand("x"), operand("w"), operand("y"));
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(m as i64)
         .value(k as i64)
         .value(n as i64)
         .value(walk.sizes)
-        .tensor(a)
+        .operand(&x, a)
         .value(walk.places[0])
         .value(step(a, rank - 2))
         .value(step(a, rank - 1))
-        .tensor(b)
+        .operand(&w, b)
         .value(walk.places[1])
         .value(step(b, rank - 2))
         .value(step(b, rank - 1))
-        .tensor(&out)
-        .run("matmul", &body(dtype), out.numel());
+        .operand(&y, &out)
+        .run("matmul", &body(dtype, &x, &w, &y), out.numel());
     out
 }
 
-fn body(dtype: DType) -> String {
-    let (memory, ty) = (stored(dtype), computed(dtype));
+fn body(dtype: DType, x: &Operand, w: &Operand, y: &Operand) -> String {
+    let ty = x.ty();
     let sum = if dtype.is_int() {
         format!("acc = add_{ty}(acc, mul_{ty}(a, b));")
     } else {
@@ -56,8 +59,8 @@ fn body(dtype: DType) -> String {
     };
     format!(
         "KERNEL void matmul(i64 items, i64 m, i64 k, i64 n, Sizes sizes,
-    const GLOBAL {memory}* x, Place qx, i64 xm, i64 xk,
-    const GLOBAL {memory}* w, Place qw, i64 wk, i64 wn, GLOBAL {memory}* y) {{
+    {x}, Place qx, i64 xm, i64 xk,
+    {w}, Place qw, i64 wk, i64 wn, {y}) {{
     const i64 item = ITEM;
     if (item >= items) return;
     const i64 row = item / n, col = item - row * n;
@@ -78,8 +81,11 @@ fn body(dtype: DType) -> String {
     {store}
 }}
 ",
-        a = load(dtype, "x", "from_x + p * xk"),
-        b = load(dtype, "w", "from_w + p * wk"),
-        store = store(dtype, "y", "item", "acc"),
+        x = x.read(),
+        w = w.read(),
+        y = y.write(),
+        a = x.load("from_x + p * xk"),
+        b = w.load("from_w + p * wk"),
+        store = y.store("item", "acc"),
     )
 }

@@ -7,10 +7,10 @@ use std::fmt::Write;
 use kiln_tensor_core::{DType, Expr, Kernel, Layout, ReduceOp, Shape, Tensor, ViewOp};
 use smallvec::SmallVec;
 
-use super::map::{declare_inputs, declare_params, with_params};
+use super::map::{declare_params, inputs_of, with_params};
 use crate::launch::{Call, supported};
 use crate::place::walk;
-use crate::source::{computed, load, program, store, stored};
+use crate::source::{Operand, computed, narrow, program, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -79,21 +79,29 @@ pub(crate) fn reduce<R: Runtime>(
         .value(length as i64)
         .value(outer as i32)
         .value(walk.sizes);
-    for (x, &place) in inputs.iter().zip(&walk.places) {
-        call = if x.numel() == 0 { call.tensor(to) } else { call.tensor(x) }.value(place);
+    let special = specialise(n * length);
+    let xs = inputs_of(expr, special);
+    let y = match direct {
+        true => Operand::new("y", result, special),
+        false => Operand::new("y", value.compute(), true),
+    };
+    for ((operand, x), &place) in xs.iter().zip(inputs).zip(&walk.places) {
+        // Of an input without elements none is read.
+        call = call.operand(operand, if x.numel() == 0 { to } else { x }).value(place);
     }
-    call = call.value(walk.places[inputs.len()]).tensor(to);
+    call = call.value(walk.places[inputs.len()]).operand(&y, to);
     if let Some(at) = at {
         call = call.tensor(at);
     }
-    with_params(call, kernel).run("reduce", &first_pass(op, expr, direct), n * pieces);
+    with_params(call, kernel).run("reduce", &first_pass(op, expr, direct, &xs, &y), n * pieces);
     if !direct {
-        let mut call =
-            Call::<R>::new(device).value(n as i64).value(pieces as i64).tensor(to).tensor(&out);
+        let last = Operand::new("y", result, special);
+        let mut call = Call::<R>::new(device).value(n as i64).value(pieces as i64);
+        call = call.tensor(to).operand(&last, &out);
         if let Some(at) = at {
             call = call.tensor(at);
         }
-        call.run("combine", &second_pass(op, value), n);
+        call.run("combine", &second_pass(op, value, &last), n);
     }
     out
 }
@@ -141,22 +149,16 @@ fn combine(op: ReduceOp, dtype: DType) -> String {
     }
 }
 
-fn first_pass(op: ReduceOp, expr: &Expr, direct: bool) -> String {
+fn first_pass(op: ReduceOp, expr: &Expr, direct: bool, xs: &[Operand], y: &Operand) -> String {
     let value = expr.outputs()[0].dtype;
     let ty = computed(value);
     let mut c = String::from(
         "KERNEL void reduce(i64 n, i64 pieces, i64 per, i64 length, i32 outer, Sizes sizes",
     );
-    declare_inputs(&mut c, expr);
-    c.push_str(", Place qi");
-    let to = match (direct, op) {
-        (true, ReduceOp::ArgMax | ReduceOp::ArgMin) => "i64",
-        (true, ReduceOp::Any | ReduceOp::All) => "u8",
-        (true, _) => stored(value),
-        (false, _) if value == DType::Bool => "u8",
-        (false, _) => ty,
-    };
-    let _ = write!(c, ", GLOBAL {to}* y");
+    for (k, x) in xs.iter().enumerate() {
+        let _ = write!(c, ", {}, Place q{k}", x.read());
+    }
+    let _ = write!(c, ", Place qi, {}", y.write());
     if !direct && is_arg(op) {
         c.push_str(", GLOBAL i64* z");
     }
@@ -198,10 +200,8 @@ fn first_pass(op: ReduceOp, expr: &Expr, direct: bool) -> String {
     if needs_index {
         c.push_str("    const i64 index = ai;\n");
     }
-    let input = |k: usize| load(expr.inputs()[k], &format!("x{k}"), &format!("a{k}"));
-    c.push_str(&program::statements(expr, input));
-    let narrow = matches!(value, DType::I16 | DType::I8 | DType::U8);
-    let held = if narrow { format!("({})", stored(value)) } else { String::new() };
+    c.push_str(&program::statements(expr, |k| xs[k].load(&format!("a{k}"))));
+    let held = narrow(value).map(|ty| format!("({ty})")).unwrap_or_default();
     let _ = writeln!(c, "    const {ty} v = {held}v{};", expr.outputs()[0].value);
     let _ = writeln!(c, "    {}", combine(op, value));
     if blocked {
@@ -212,55 +212,39 @@ fn first_pass(op: ReduceOp, expr: &Expr, direct: bool) -> String {
     if blocked {
         c.push_str("    acc += total;\n");
     }
-    match (direct, is_arg(op)) {
-        (true, true) => c.push_str("    y[item] = best;\n"),
-        (true, false) if matches!(op, ReduceOp::Any | ReduceOp::All) => {
-            c.push_str("    y[item] = (u8)acc;\n");
-        }
-        (true, false) => {
-            let _ = writeln!(c, "    {}", store(value, "y", "item", "acc"));
-        }
-        (false, arg) => {
-            let _ = writeln!(c, "    y[item] = ({to})acc;");
-            if arg {
-                c.push_str("    z[item] = best;\n");
-            }
-        }
+    let result = if direct && is_arg(op) { "best" } else { "acc" };
+    let _ = writeln!(c, "    {}", y.store("item", result));
+    if !direct && is_arg(op) {
+        c.push_str("    z[item] = best;\n");
     }
     c.push_str("}\n");
     c
 }
 
-fn second_pass(op: ReduceOp, value: DType) -> String {
+fn second_pass(op: ReduceOp, value: DType, y: &Operand) -> String {
     let (ty, arg) = (computed(value), is_arg(op));
-    let held = if value == DType::Bool { "u8" } else { ty };
-    let to = match op {
-        ReduceOp::ArgMax | ReduceOp::ArgMin => "i64",
-        ReduceOp::Any | ReduceOp::All => "u8",
-        _ => stored(value),
-    };
+    let x = Operand::new("x", value.compute(), true);
     let places = if arg { ", const GLOBAL i64* z" } else { "" };
     let at = if arg { "z[o * pieces + p]" } else { "p" };
-    let result = match op {
-        ReduceOp::ArgMax | ReduceOp::ArgMin => "y[o] = best;".into(),
-        ReduceOp::Any | ReduceOp::All => "y[o] = (u8)acc;".into(),
-        _ => store(value, "y", "o", "acc"),
-    };
     format!(
-        "KERNEL void combine(i64 n, i64 pieces, const GLOBAL {held}* x, GLOBAL {to}* y{places}) {{
+        "KERNEL void combine(i64 n, i64 pieces, {read}, {write}{places}) {{
     const i64 o = ITEM;
     if (o >= n) return;
     {ty} acc = {start};
     i64 best = -1;
     for (i64 p = 0; p < pieces; ++p) {{
-        const {ty} v = x[o * pieces + p];
+        const {ty} v = {load};
         const i64 at = {at};
         {combine}
     }}
-    {result}
+    {store}
 }}
 ",
+        read = x.read(),
+        write = y.write(),
         start = start(op, value),
+        load = x.load("o * pieces + p"),
         combine = combine(op, value),
+        store = y.store("o", if arg { "best" } else { "acc" }),
     )
 }

@@ -4,7 +4,7 @@ use kiln_tensor_core::{DType, ScanOp, Tensor};
 
 use super::{from_last, to_last};
 use crate::launch::{Call, supported};
-use crate::source::{computed, load, store, stored};
+use crate::source::{Operand, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -18,19 +18,21 @@ pub(crate) fn scan<R: Runtime>(op: ScanOp, x: &Tensor<Gpu<R>>, dim: usize) -> Te
     let length = x.size(-1);
     if x.numel() > 0 {
         let lines = x.numel() / length;
+        let special = specialise(x.numel());
+        let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
         Call::<R>::new(device)
             .value(lines as i64)
             .value(length as i64)
             .value(x.layout().offset() as i64)
-            .tensor(&x)
-            .tensor(&out)
-            .run("scan", &body(op, dtype), lines);
+            .operand(&from, &x)
+            .operand(&to, &out)
+            .run("scan", &body(op, dtype, &from, &to), lines);
     }
     from_last(&out, dim)
 }
 
-fn body(op: ScanOp, dtype: DType) -> String {
-    let (memory, ty) = (stored(dtype), computed(dtype));
+fn body(op: ScanOp, dtype: DType, from: &Operand, to: &Operand) -> String {
+    let ty = from.ty();
     let (start, combined) = match op {
         ScanOp::Sum if dtype.is_int() => ("0", format!("add_{ty}(acc, v)")),
         ScanOp::Prod if dtype.is_int() => ("1", format!("mul_{ty}(acc, v)")),
@@ -38,7 +40,7 @@ fn body(op: ScanOp, dtype: DType) -> String {
         ScanOp::Prod => ("1", "acc * v".into()),
     };
     format!(
-        "KERNEL void scan(i64 lines, i64 length, i64 offset, const GLOBAL {memory}* x, GLOBAL {memory}* y) {{
+        "KERNEL void scan(i64 lines, i64 length, i64 offset, {x}, {y}) {{
     const i64 line = ITEM;
     if (line >= lines) return;
     {ty} acc = {start};
@@ -49,7 +51,9 @@ fn body(op: ScanOp, dtype: DType) -> String {
     }}
 }}
 ",
-        load = load(dtype, "x", "offset + i"),
-        store = store(dtype, "y", "i", "acc"),
+        x = from.read(),
+        y = to.write(),
+        load = from.load("offset + i"),
+        store = to.store("i", "acc"),
     )
 }

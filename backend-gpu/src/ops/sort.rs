@@ -5,7 +5,7 @@ use kiln_tensor_core::{DType, Tensor};
 
 use super::{from_last, to_last};
 use crate::launch::{Call, supported};
-use crate::source::{computed, load, stored};
+use crate::source::{Operand, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -46,6 +46,9 @@ fn sorted<R: Runtime>(
     let mut places =
         Tensor::arange(length as i64, (device, DType::I64)).expand(values.dims()).copy();
     let total = values.numel();
+    let special = specialise(total);
+    let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
+    let body = body(dtype, descending, &from, &to);
     let mut run = 1;
     while run < length && total > 0 {
         let next = (
@@ -56,27 +59,26 @@ fn sorted<R: Runtime>(
             .value(total as i64)
             .value(length as i64)
             .value(run as i64)
-            .tensor(&values)
+            .operand(&from, &values)
             .tensor(&places)
-            .tensor(&next.0)
+            .operand(&to, &next.0)
             .tensor(&next.1)
-            .run("merge", &body(dtype, descending), total);
+            .run("merge", &body, total);
         (values, places) = next;
         run *= 2;
     }
     (values, places)
 }
 
-fn body(dtype: DType, descending: bool) -> String {
-    let (memory, ty) = (stored(dtype), computed(dtype));
-    let other = load(dtype, "x", "start + middle");
+fn body(dtype: DType, descending: bool, from: &Operand, to: &Operand) -> String {
+    let ty = from.ty();
     // NaN counts as the largest.
     let less = if dtype.is_float() { "(a < b || (b != b && a == a))" } else { "(a < b)" };
     let (first, second) = if descending { ("b", "a") } else { ("a", "b") };
     format!(
         "DEVICE int before({ty} {first}, {ty} {second}) {{ return {less}; }}
-KERNEL void merge(i64 total, i64 length, i64 run, const GLOBAL {memory}* x, const GLOBAL i64* at,
-    GLOBAL {memory}* y, GLOBAL i64* to) {{
+KERNEL void merge(i64 total, i64 length, i64 run, {x}, const GLOBAL i64* at,
+    {y}, GLOBAL i64* to) {{
     const i64 item = ITEM;
     if (item >= total) return;
     const i64 line = item / length, i = item - line * length;
@@ -96,10 +98,14 @@ KERNEL void merge(i64 total, i64 length, i64 run, const GLOBAL {memory}* x, cons
         if (goes_before) low = middle + 1; else high = middle;
     }}
     const i64 place = start + (on_left ? i : left + (i - right)) + (low - first);
-    y[place] = x[item];
+    {store}
     to[place] = at[item];
 }}
 ",
-        mine = load(dtype, "x", "item"),
+        x = from.read(),
+        y = to.write(),
+        mine = from.load("item"),
+        other = from.load("start + middle"),
+        store = to.store("place", "mine"),
     )
 }

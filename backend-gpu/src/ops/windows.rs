@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use kiln_tensor_core::{ConvSpec, DType, PoolSpec, Shape, Tensor};
 
 use crate::launch::{Call, supported};
-use crate::source::{computed, load, store, stored};
+use crate::source::{Operand, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -71,12 +71,17 @@ fn decode(dims: &str) -> String {
         .collect()
 }
 
+/// The operands of a convolution with so many results.
+fn operands(dtype: DType, results: usize) -> [Operand; 3] {
+    ["x", "w", "y"].map(|name| Operand::new(name, dtype, specialise(results)))
+}
+
 /// `body` sums into `acc` with `ADD(a, b)`, which adds a product.
-fn summing(name: &str, dtype: DType, body: &str) -> String {
-    let (memory, ty) = (stored(dtype), computed(dtype));
+fn summing(name: &str, [x, w, y]: &[Operand; 3], body: &str) -> String {
+    let ty = x.ty();
     format!(
         "{SPEC}#define ADD(a, b) {{ acc += (a) * (b); if ((++count & 63) == 0) {{ total += acc; acc = 0; }} }}
-KERNEL void {name}(i64 n, Spec s, const GLOBAL {memory}* x, const GLOBAL {memory}* w, GLOBAL {memory}* y) {{
+KERNEL void {name}(i64 n, Spec s, {}, {}, {}) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
@@ -87,7 +92,10 @@ KERNEL void {name}(i64 n, Spec s, const GLOBAL {memory}* x, const GLOBAL {memory
     {}
 }}
 ",
-        store(dtype, "y", "item", "acc")
+        x.read(),
+        w.read(),
+        y.write(),
+        y.store("item", "acc")
     )
 }
 
@@ -95,6 +103,7 @@ KERNEL void {name}(i64 n, Spec s, const GLOBAL {memory}* x, const GLOBAL {memory
 fn run_conv<R: Runtime>(
     name: &'static str,
     body: &str,
+    operands: &[Operand; 3],
     spec: Spec,
     (a, b): (&T<R>, &T<R>),
     shape: &Shape,
@@ -113,10 +122,10 @@ fn run_conv<R: Runtime>(
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(spec)
-        .tensor(&a)
-        .tensor(&b)
-        .tensor(&out)
-        .run(name, &summing(name, dtype, body), out.numel());
+        .operand(&operands[0], &a)
+        .operand(&operands[1], &b)
+        .operand(&operands[2], &out)
+        .run(name, &summing(name, operands, body), out.numel());
     out
 }
 
@@ -128,7 +137,7 @@ pub(crate) fn conv<R: Runtime>(x: &T<R>, weight: &T<R>, spec: &ConvSpec) -> T<R>
         let out = spec.out_size(d, size, weight.dims()[2 + d]);
         shape.push(out.expect("the caller has checked the sizes"));
     }
-    let dtype = x.dtype();
+    let operands = operands(x.dtype(), shape.numel());
     let body = format!(
         "{}const i64 o = rest % s.outs, b = rest / s.outs;
     const i64 each = s.channels / s.groups, first = o / (s.outs / s.groups) * each;
@@ -141,11 +150,11 @@ pub(crate) fn conv<R: Runtime>(x: &T<R>, weight: &T<R>, spec: &ConvSpec) -> T<R>
         ADD({}, {})
     }}}}}}",
         decode("output"),
-        load(dtype, "x", "from"),
-        load(dtype, "w", "tap"),
+        operands[0].load("from"),
+        operands[1].load("tap"),
     );
     let spec = conv_spec(x.dims(), weight.dims(), &shape, spec);
-    run_conv("conv", &body, spec, (x, weight), &shape)
+    run_conv("conv", &body, &operands, spec, (x, weight), &shape)
 }
 
 /// See `Backend::conv_grad_input`.
@@ -156,7 +165,7 @@ pub(crate) fn conv_grad_input<R: Runtime>(
     input: &Shape,
     spec: &ConvSpec,
 ) -> T<R> {
-    let dtype = grad.dtype();
+    let operands = operands(grad.dtype(), input.numel());
     let reach = |d: usize| {
         format!(
             "i64 z{d} = i{d} + s.padding[{d}] - t{d} * s.dilation[{d}];
@@ -179,11 +188,11 @@ pub(crate) fn conv_grad_input<R: Runtime>(
         reach(0),
         reach(1),
         reach(2),
-        load(dtype, "x", "from"),
-        load(dtype, "w", "tap"),
+        operands[0].load("from"),
+        operands[1].load("tap"),
     );
     let spec = conv_spec(input, weight.dims(), grad.dims(), spec);
-    run_conv("conv_grad_input", &body, spec, (grad, weight), input)
+    run_conv("conv_grad_input", &body, &operands, spec, (grad, weight), input)
 }
 
 /// See `Backend::conv_grad_weight`.
@@ -194,7 +203,7 @@ pub(crate) fn conv_grad_weight<R: Runtime>(
     weight: &Shape,
     spec: &ConvSpec,
 ) -> T<R> {
-    let dtype = grad.dtype();
+    let operands = operands(grad.dtype(), weight.numel());
     let body = format!(
         "{}const i64 each = s.channels / s.groups, c = rest % each, o = rest / each;
     const i64 ch = o / (s.outs / s.groups) * each + c;
@@ -207,11 +216,11 @@ pub(crate) fn conv_grad_weight<R: Runtime>(
         ADD({}, {})
     }}}}}}",
         decode("window"),
-        load(dtype, "x", "from"),
-        load(dtype, "w", "at"),
+        operands[0].load("from"),
+        operands[1].load("at"),
     );
     let spec = conv_spec(x.dims(), weight, grad.dims(), spec);
-    run_conv("conv_grad_weight", &body, spec, (grad, x), weight)
+    run_conv("conv_grad_weight", &body, &operands, spec, (grad, x), weight)
 }
 
 fn pool_spec(x: &[usize], y: &[usize], spec: &PoolSpec) -> Spec {
@@ -247,9 +256,11 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
     if out.numel() == 0 {
         return (out, at);
     }
-    let (memory, ty) = (stored(dtype), computed(dtype));
+    let special = specialise(out.numel());
+    let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
+    let ty = from.ty();
     let body = format!(
-        "{SPEC}KERNEL void max_pool(i64 n, Spec s, const GLOBAL {memory}* x, GLOBAL {memory}* y, GLOBAL i64* to) {{
+        "{SPEC}KERNEL void max_pool(i64 n, Spec s, {x}, {y}, GLOBAL i64* to) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
@@ -269,15 +280,17 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
 }}
 ",
         decode = decode("output"),
-        load = load(dtype, "x", "base + at"),
-        store = store(dtype, "y", "item", "best"),
+        x = from.read(),
+        y = to.write(),
+        load = from.load("base + at"),
+        store = to.store("item", "best"),
     );
     let plain = plain(x);
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(pool_spec(x.dims(), &shape, spec))
-        .tensor(&plain)
-        .tensor(&out)
+        .operand(&from, &plain)
+        .operand(&to, &out)
         .tensor(&at)
         .run("max_pool", &body, out.numel());
     (out, at)
@@ -318,9 +331,11 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
     if out.numel() == 0 {
         return out;
     }
-    let (memory, ty) = (stored(dtype), computed(dtype));
+    let special = specialise(out.numel());
+    let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
+    let ty = from.ty();
     let body = format!(
-        "{SPEC}{COUNTS}KERNEL void avg_pool(i64 n, Spec s, const GLOBAL {memory}* x, GLOBAL {memory}* y) {{
+        "{SPEC}{COUNTS}KERNEL void avg_pool(i64 n, Spec s, {x}, {y}) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
@@ -338,16 +353,18 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
 }}
 ",
         decode = decode("output"),
-        load = load(dtype, "x", "at"),
+        x = from.read(),
+        y = to.write(),
+        load = from.load("at"),
         divisor = divisor(spec),
-        store = store(dtype, "y", "item", "acc"),
+        store = to.store("item", "acc"),
     );
     let plain = plain(x);
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(pool_spec(x.dims(), &shape, spec))
-        .tensor(&plain)
-        .tensor(&out)
+        .operand(&from, &plain)
+        .operand(&to, &out)
         .run("avg_pool", &body, out.numel());
     out
 }
@@ -365,7 +382,9 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
         out.zero_();
         return out;
     }
-    let (memory, ty) = (stored(dtype), computed(dtype));
+    let special = specialise(out.numel());
+    let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
+    let ty = from.ty();
     let reach = |d: usize| {
         format!(
             "i64 o{d} = i{d} + s.padding[{d}] - t{d};
@@ -374,7 +393,7 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
         )
     };
     let body = format!(
-        "{SPEC}{COUNTS}KERNEL void avg_pool_grad(i64 n, Spec s, const GLOBAL {memory}* x, GLOBAL {memory}* y) {{
+        "{SPEC}{COUNTS}KERNEL void avg_pool_grad(i64 n, Spec s, {x}, {y}) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
@@ -393,16 +412,18 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
         r0 = reach(0),
         r1 = reach(1),
         r2 = reach(2),
-        load = load(dtype, "x", "at"),
+        x = from.read(),
+        y = to.write(),
+        load = from.load("at"),
         divisor = divisor(spec),
-        store = store(dtype, "y", "item", "acc"),
+        store = to.store("item", "acc"),
     );
     let plain = plain(grad);
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(pool_spec(input, grad.dims(), spec))
-        .tensor(&plain)
-        .tensor(&out)
+        .operand(&from, &plain)
+        .operand(&to, &out)
         .run("avg_pool_grad", &body, out.numel());
     out
 }

@@ -1,8 +1,11 @@
-//! C: the prelude, and how elements of each dtype are held, loaded and stored.
+//! C: the prelude, operands, and programs.
 
+mod operand;
 pub(crate) mod program;
 
 use std::fmt::Write;
+
+pub(crate) use operand::{Operand, specialise};
 
 use kiln_tensor_core::DType;
 
@@ -22,20 +25,6 @@ pub(crate) fn whole(traits: &Traits, body: &str) -> String {
     source
 }
 
-/// The C type of an element in memory.
-pub(crate) fn stored(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F64 => "f64",
-        DType::F32 => "f32",
-        DType::F16 | DType::BF16 => "u16",
-        DType::I64 => "i64",
-        DType::I32 => "i32",
-        DType::I16 => "i16",
-        DType::I8 => "i8",
-        DType::U8 | DType::Bool => "u8",
-    }
-}
-
 /// The C type that an element is computed in.
 pub(crate) fn computed(dtype: DType) -> &'static str {
     match dtype.compute() {
@@ -46,20 +35,12 @@ pub(crate) fn computed(dtype: DType) -> &'static str {
     }
 }
 
-/// An element as its compute type.
-pub(crate) fn load(dtype: DType, pointer: &str, index: &str) -> String {
+/// The C type of an integer dtype that is narrower than what it is computed in.
+pub(crate) fn narrow(dtype: DType) -> Option<&'static str> {
     match dtype {
-        DType::F16 => format!("LOAD_F16({pointer}, {index})"),
-        DType::BF16 => format!("LOAD_BF16({pointer}, {index})"),
-        _ => format!("({}){pointer}[{index}]", computed(dtype)),
-    }
-}
-
-/// A statement that rounds or wraps a value of the compute type and stores it.
-pub(crate) fn store(dtype: DType, pointer: &str, index: &str, value: &str) -> String {
-    match dtype {
-        DType::F16 => format!("STORE_F16({pointer}, {index}, {value});"),
-        DType::BF16 => format!("STORE_BF16({pointer}, {index}, {value});"),
-        _ => format!("{pointer}[{index}] = ({})({value});", stored(dtype)),
+        DType::I16 => Some("i16"),
+        DType::I8 => Some("i8"),
+        DType::U8 => Some("u8"),
+        _ => None,
     }
 }

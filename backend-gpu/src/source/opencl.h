@@ -1,7 +1,7 @@
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #pragma OPENCL FP_CONTRACT OFF
 #define KERNEL __kernel
-#define DEVICE
+#define DEVICE static
 #define GLOBAL __global
 typedef char i8;
 typedef short i16;

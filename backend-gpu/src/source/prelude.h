@@ -9,6 +9,25 @@ DEVICE u16 to_bf16(f32 x) {
 }
 #define STORE_BF16(p, i, v) ((p)[i] = to_bf16(v))
 
+// Elements whose dtype an argument tells: see operand.rs.
+DEVICE f32 load_f32(const GLOBAL void* p, i64 i, i32 type) {
+  return type == 0 ? ((const GLOBAL f32*)p)[i] : type == 1 ? LOAD_F16(p, i) : LOAD_BF16((const GLOBAL u16*)p, i);
+}
+DEVICE void store_f32(GLOBAL void* p, i64 i, f32 v, i32 type) {
+  if (type == 0) ((GLOBAL f32*)p)[i] = v;
+  else if (type == 1) STORE_F16(p, i, v);
+  else STORE_BF16((GLOBAL u16*)p, i, v);
+}
+DEVICE i32 load_i32(const GLOBAL void* p, i64 i, i32 type) {
+  return type == 0 ? ((const GLOBAL i32*)p)[i] : type == 1 ? ((const GLOBAL i16*)p)[i]
+    : type == 2 ? ((const GLOBAL i8*)p)[i] : ((const GLOBAL u8*)p)[i];
+}
+DEVICE void store_i32(GLOBAL void* p, i64 i, i32 v, i32 type) {
+  if (type == 0) ((GLOBAL i32*)p)[i] = v;
+  else if (type == 1) ((GLOBAL i16*)p)[i] = (i16)v;
+  else ((GLOBAL u8*)p)[i] = (u8)v;
+}
+
 // Integers wrap, and a divisor of zero gives 0.
 #define INTEGERS(T, U, MIN) \
 DEVICE T add_##T(T a, T b) { return (T)((U)a + (U)b); } \

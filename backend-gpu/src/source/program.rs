@@ -5,7 +5,7 @@ use std::fmt::Write;
 use kiln_tensor_core::expr::{BinaryOp, CmpOp, Instr, Op, UnaryOp};
 use kiln_tensor_core::{DType, Expr, philox};
 
-use super::computed;
+use super::{computed, narrow};
 
 /// Statements that define `v0`, `v1`, …; `input` writes the element of an input, parameters are `p0`, …,
 /// the element's number is `index`.
@@ -77,13 +77,8 @@ fn cast(x: &str, from: DType, to: DType) -> String {
 }
 
 fn wrap(x: &str, dtype: DType) -> String {
-    let narrow = match dtype {
-        DType::I16 => "i16",
-        DType::I8 => "i8",
-        DType::U8 => "u8",
-        _ => computed(dtype),
-    };
-    format!("({}){narrow_cast}", computed(dtype), narrow_cast = format_args!("({narrow}){x}"))
+    let ty = computed(dtype);
+    format!("({ty})({}){x}", narrow(dtype).unwrap_or(ty))
 }
 
 fn float_unary(op: UnaryOp, x: &str) -> String {
