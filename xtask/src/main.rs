@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cuda;
 mod demo;
 mod docs;
 mod doctor;
@@ -36,6 +37,7 @@ enum Command {
     /// Shows what this machine has and, for what is missing, what to install.
     Doctor,
     Docs(docs::Args),
+    Cuda(cuda::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Doctor => doctor::run(),
         Command::Docs(args) => docs::run(&args),
+        Command::Cuda(args) => cuda::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

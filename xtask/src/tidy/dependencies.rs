@@ -7,11 +7,12 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The rooms of the house and what each may use: arrows point one way.
 #[rustfmt::skip]
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("kiln-tensor-core", &[]),
     ("kiln-backend-cpu", &["kiln-tensor-core"]),
     ("kiln-backend-gpu", &["kiln-tensor-core"]),
     ("kiln-backend-opencl", &["kiln-tensor-core", "kiln-backend-gpu"]),
+    ("kiln-cuda-shim",   &[]),
     ("kiln-autograd",    &["kiln-tensor-core"]),
     ("kiln-nn-derive",   &[]),
     ("kiln-nn",          &["kiln-tensor-core", "kiln-autograd", "kiln-nn-derive"]),

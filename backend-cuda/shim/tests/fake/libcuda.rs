@@ -1,0 +1,212 @@
+//! A driver whose device is the host: memory is `malloc`, everything is done at once, and there is one
+//! kernel, `copy_arguments`. `FAKE_FAIL=cuMemAlloc_v2=2` makes a function return a code, for ever;
+//! `FAKE_FAIL=cuLaunchKernel=719,3` only from its third call on.
+#![allow(non_snake_case)]
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::sync::Mutex;
+
+const KERNEL: &str = "copy_arguments";
+const TOTAL: usize = 1 << 20;
+
+static CALLS: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
+static BLOCKS: Mutex<Option<HashMap<u64, usize>>> = Mutex::new(None);
+
+/// The code that a function is to return, if any.
+fn failing(function: &str) -> Option<c_uint> {
+    let plan = std::env::var("FAKE_FAIL").ok()?;
+    let (name, rest) = plan.split_once('=')?;
+    let (code, from) = rest.split_once(',').unwrap_or((rest, "1"));
+    if name != function {
+        return None;
+    }
+    let mut calls = CALLS.lock().unwrap();
+    let calls = calls.get_or_insert_default().entry(function.into()).or_insert(0);
+    *calls += 1;
+    (*calls >= from.parse().unwrap()).then(|| code.parse().unwrap())
+}
+
+macro_rules! api {
+    ($(fn $name:ident($($param:ident: $ty:ty),*) $body:block)*) => {$(
+        #[unsafe(no_mangle)]
+        pub unsafe extern "system" fn $name($($param: $ty),*) -> c_uint {
+            if let Some(code) = failing(stringify!($name)) {
+                return code;
+            }
+            unsafe { $body }
+        }
+    )*};
+}
+
+fn text(code: c_uint) -> Option<(&'static CStr, &'static CStr)> {
+    Some(match code {
+        0 => (c"CUDA_SUCCESS", c"no error"),
+        2 => (c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
+        101 => (c"CUDA_ERROR_INVALID_DEVICE", c"invalid device ordinal"),
+        719 => (c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
+        _ => return None,
+    })
+}
+
+fn take(bytes: usize) -> u64 {
+    let address = unsafe { alloc(Layout::from_size_align(bytes, 256).unwrap()) } as u64;
+    BLOCKS.lock().unwrap().get_or_insert_default().insert(address, bytes);
+    address
+}
+
+fn give(address: u64) -> c_uint {
+    let Some(bytes) = BLOCKS.lock().unwrap().get_or_insert_default().remove(&address) else { return 1 };
+    unsafe { dealloc(address as *mut u8, Layout::from_size_align(bytes, 256).unwrap()) };
+    0
+}
+
+fn used() -> usize {
+    BLOCKS.lock().unwrap().get_or_insert_default().values().sum()
+}
+
+/// `copy_arguments(GLOBAL u8* out, i64 a, i32 b, { i64; 3 } c)`: writes grid, block and the arguments to `out`.
+unsafe fn run(grid: [c_uint; 3], block: [c_uint; 3], params: *mut *mut c_void) -> c_uint {
+    unsafe {
+        let mut out = params.read().cast::<u64>().read() as *mut u8;
+        let sizes = [grid[0], grid[1], grid[2], block[0], block[1], block[2]];
+        for size in sizes {
+            out.cast::<u32>().write_unaligned(size);
+            out = out.add(4);
+        }
+        for (i, bytes) in [(1, 8), (2, 4), (3, 24)] {
+            params.add(i).read().cast::<u8>().copy_to(out, bytes);
+            out = out.add(bytes);
+        }
+    }
+    0
+}
+
+api! {
+    fn cuInit(flags: c_uint) { flags }
+    fn cuDriverGetVersion(version: *mut c_int) { *version = 13000; 0 }
+    fn cuDeviceGetCount(count: *mut c_int) { *count = 2; 0 }
+    fn cuDeviceGet(device: *mut c_int, number: c_int) {
+        *device = number + 10;
+        if (0..2).contains(&number) { 0 } else { 101 }
+    }
+    fn cuDeviceGetName(name: *mut c_char, length: c_int, device: c_int) {
+        let text = format!("Fake {}\0", device - 10);
+        assert!(text.len() <= length as usize);
+        name.cast::<u8>().copy_from(text.as_ptr(), text.len());
+        0
+    }
+    fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_uint, device: c_int) {
+        assert!(device >= 10);
+        *value = match attribute {
+            1 => 1024,      // threads of a block
+            8 => 49152,     // shared memory
+            10 => 32,       // warp
+            16 => 4,        // multiprocessors
+            75 => 9,        // compute capability
+            76 => 0,
+            97 => 232448,   // shared memory that may be asked for
+            115 => 1,       // memory pools
+            _ => return 1,
+        };
+        0
+    }
+    fn cuDeviceTotalMem_v2(bytes: *mut usize, _device: c_int) { *bytes = TOTAL; 0 }
+    fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, device: c_int) {
+        *context = device as usize as *mut c_void;
+        0
+    }
+    fn cuCtxSetCurrent(_context: *mut c_void) { 0 }
+    fn cuGetErrorName(code: c_uint, name: *mut *const c_char) {
+        *name = text(code).map_or(std::ptr::null(), |(name, _)| name.as_ptr());
+        text(code).map_or(1, |_| 0)
+    }
+    fn cuGetErrorString(code: c_uint, name: *mut *const c_char) {
+        *name = text(code).map_or(std::ptr::null(), |(_, text)| text.as_ptr());
+        text(code).map_or(1, |_| 0)
+    }
+    fn cuStreamCreate(stream: *mut *mut c_void, _flags: c_uint) { *stream = 0x51 as _; 0 }
+    fn cuStreamSynchronize(stream: *mut c_void) { assert!(stream as usize == 0x51); 0 }
+    fn cuEventCreate(event: *mut *mut c_void, _flags: c_uint) { *event = take(8) as _; 0 }
+    fn cuEventRecord(_event: *mut c_void, stream: *mut c_void) { assert!(stream as usize == 0x51); 0 }
+    fn cuEventQuery(_event: *mut c_void) { 0 }
+    fn cuEventSynchronize(_event: *mut c_void) { 0 }
+    fn cuEventDestroy_v2(event: *mut c_void) { give(event as u64) }
+    fn cuMemAlloc_v2(address: *mut u64, bytes: usize) {
+        if bytes > TOTAL - used().min(TOTAL) { return 2 }
+        *address = take(bytes);
+        0
+    }
+    fn cuMemFree_v2(address: u64) { give(address) }
+    fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) {
+        *free = TOTAL - used().min(TOTAL);
+        *total = TOTAL;
+        0
+    }
+    fn cuMemHostAlloc(address: *mut *mut c_void, bytes: usize, _flags: c_uint) {
+        *address = take(bytes) as _;
+        0
+    }
+    fn cuMemFreeHost(address: *mut c_void) { give(address as u64) }
+    fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, _stream: *mut c_void) {
+        from.cast::<u8>().copy_to(to as _, bytes);
+        0
+    }
+    fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, _stream: *mut c_void) {
+        to.cast::<u8>().copy_from(from as _, bytes);
+        0
+    }
+    fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, _stream: *mut c_void) {
+        (to as *mut u8).copy_from(from as _, bytes);
+        0
+    }
+    fn cuModuleLoadData(module: *mut *mut c_void, image: *const c_void) {
+        // The compiler's stand-in gives the source as the binary.
+        let image = CStr::from_ptr(image.cast()).to_bytes();
+        *module = 0x77 as _;
+        if image.windows(4).any(|word| word == b"void") { 0 } else { 200 }
+    }
+    fn cuModuleGetFunction(function: *mut *mut c_void, _module: *mut c_void, name: *const c_char) {
+        *function = 0x99 as _;
+        if CStr::from_ptr(name).to_str() == Ok(KERNEL) { 0 } else { 500 }
+    }
+    fn cuModuleUnload(module: *mut c_void) { assert!(module as usize == 0x77); 0 }
+    fn cuLaunchKernel(
+        function: *mut c_void, gx: c_uint, gy: c_uint, gz: c_uint, bx: c_uint, by: c_uint, bz: c_uint,
+        shared: c_uint, stream: *mut c_void, params: *mut *mut c_void, extra: *mut *mut c_void
+    ) {
+        assert!(function as usize == 0x99 && stream as usize == 0x51 && shared == 0 && extra.is_null());
+        run([gx, gy, gz], [bx, by, bz], params)
+    }
+    fn cuLaunchKernelEx(config: *const c_void, function: *mut c_void, params: *mut *mut c_void, extra: *mut *mut c_void) {
+        assert!(function as usize == 0x99 && extra.is_null());
+        // gridDimX … sharedMemBytes, hStream, attrs, numAttrs, as in the header.
+        let sizes = config.cast::<[c_uint; 7]>().read();
+        let attributes = config.cast::<u8>().add(40).cast::<*const c_uint>().read();
+        let count = config.cast::<u8>().add(48).cast::<c_uint>().read();
+        assert!(config.cast::<u8>().add(32).cast::<usize>().read() == 0x51);
+        assert!(count == 2);
+        for i in 0..2 {
+            // id, padding, value: 72 bytes each.
+            let attribute = attributes.add(18 * i);
+            assert!(attribute.read() == 4 && attribute.add(2).read() == 2 + i as c_uint);
+        }
+        run([sizes[0], sizes[1], sizes[2]], [sizes[3], sizes[4], sizes[5]], params)
+    }
+    fn cuTensorMapEncodeTiled(
+        map: *mut u64, dtype: c_uint, rank: c_uint, address: *mut c_void, sizes: *const u64,
+        strides: *const u64, tile: *const c_uint, steps: *const c_uint, interleave: c_uint, swizzle: c_uint,
+        promotion: c_uint, fill: c_uint
+    ) {
+        assert!((map as usize).is_multiple_of(64) && rank == 2);
+        let numbers = [
+            dtype.into(), address as u64, *sizes, *sizes.add(1), *strides, (*tile).into(), (*tile.add(1)).into(),
+            (*steps).into(), interleave.into(), swizzle.into(), promotion.into(), fill.into(),
+        ];
+        for (i, number) in numbers.into_iter().enumerate() {
+            map.add(i).write(number);
+        }
+        0
+    }
+}

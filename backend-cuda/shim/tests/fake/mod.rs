@@ -1,0 +1,44 @@
+//! Libraries that stand in for NVIDIA's, and running a test in a process that finds them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// The driver's stand-in: memory is the host's, and `copy_arguments` is the only kernel.
+pub const DRIVER: (&str, &str) = ("libcuda.so.1", include_str!("libcuda.rs"));
+
+/// A folder that holds a stand-in, built by the compiler that builds the tests.
+pub fn built((name, source): (&str, &str)) -> PathBuf {
+    let tests = env::current_exe().expect("a path");
+    // A changed source goes to another folder.
+    let hash = source.bytes().fold(7u64, |h, byte| h.wrapping_mul(31).wrapping_add(byte.into()));
+    let folder = tests.parent().expect("a folder").join(format!("fake-{hash:x}"));
+    if !folder.join(name).exists() {
+        fs::create_dir_all(&folder).expect("a folder beside the tests");
+        let own = folder.join(format!("{}.rs", std::process::id()));
+        fs::write(&own, source).expect("the source is written");
+        let library = own.with_extension("so");
+        let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let arguments = ["--edition", "2024", "--crate-type", "cdylib", "-C", "panic=abort", "-o"];
+        let status = Command::new(compiler).args(arguments).arg(&library).arg(&own).status();
+        assert!(status.expect("a compiler").success(), "{name} does not compile");
+        fs::rename(&library, folder.join(name)).expect("the library is put in its place");
+    }
+    folder
+}
+
+/// Runs the body of the test `name` in a process of its own, with these folders on the library path and these
+/// variables set; the test passes if that process does. `true` in that process: go on with the body.
+pub fn in_child(name: &str, folders: &[&Path], variables: &[(&str, &str)]) -> bool {
+    if env::var_os("KILN_TEST_CHILD").is_some() {
+        return true;
+    }
+    let mut child = Command::new(env::current_exe().expect("a path"));
+    child.args([name, "--exact", "--nocapture", "--include-ignored"]);
+    child.env("KILN_TEST_CHILD", "1").envs(variables.iter().copied());
+    child.env("LD_LIBRARY_PATH", env::join_paths(folders).expect("folders without `:`"));
+    let out = child.output().expect("the tests run again");
+    let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && text.contains("1 passed"), "in a process of its own:\n{text}");
+    false
+}
