@@ -24,9 +24,9 @@ impl<R: Runtime> Backend for Gpu<R> {
             if dtype == DType::Bool {
                 // Kernels rely on 0 and 1.
                 let flags: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
-                done(R::write(device, buffer, &flags));
+                done(R::write(device, buffer, 0, &flags));
             } else {
-                done(R::write(device, buffer, bytes));
+                done(R::write(device, buffer, 0, bytes));
             }
         }
         out
@@ -39,7 +39,7 @@ impl<R: Runtime> Backend for Gpu<R> {
         let x = if plain { x.clone() } else { x.copy() };
         let mut bytes = vec![0; x.numel() * x.dtype().size()];
         if let Some(buffer) = x.storage().buffer() {
-            done(R::read(x.device(), buffer, &mut bytes));
+            done(R::read(x.device(), buffer, 0, &mut bytes));
         }
         bytes
     }

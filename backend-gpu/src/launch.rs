@@ -1,23 +1,14 @@
-//! Compiling once, passing arguments, launching.
+//! Passing arguments, launching.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock};
+use std::hash::Hash;
 
 use bytemuck::Pod;
 use kiln_tensor_core::{DType, Error, Result, Tensor, raise};
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::Gpu;
-use crate::runtime::{Arg, Runtime, Traits};
-use crate::source::{self, Operand};
-
-type Compiled = HashMap<(TypeId, u64, String), Arc<dyn Any + Send + Sync>>;
-
-/// Every kernel that was compiled, by driver, device and source.
-static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+use crate::runtime::{Arg, Launch, Runtime, Traits};
+use crate::source::Operand;
 
 /// What a result is, or a panic with the typed error of the device.
 #[track_caller]
@@ -27,7 +18,7 @@ pub(crate) fn done<T>(result: Result<T>) -> T {
 
 #[track_caller]
 pub(crate) fn traits<R: Runtime>(device: &R::Device) -> &'static Traits {
-    done(R::traits(device))
+    done(R::opened(device)).traits()
 }
 
 /// Requires that the device computes in the dtypes.
@@ -83,14 +74,38 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
-    /// Compiles the kernel where that has not been done, and queues it over so many work-items.
+    /// Compiles the kernel where that has not been done, and queues it over so many work-items, in groups of
+    /// the size that the device prefers.
+    ///
+    /// `key` and `entry`, which no other file uses, determine `body`: it is written only when it is to be
+    /// compiled.
     #[track_caller]
-    pub(crate) fn run(self, entry: &str, body: &str, items: usize) {
-        if items == 0 {
+    pub(crate) fn run(
+        self,
+        entry: &'static str,
+        key: impl Hash,
+        items: usize,
+        body: impl FnOnce() -> String,
+    ) {
+        let group = traits::<R>(self.device).group;
+        self.run_groups(entry, key, (items.div_ceil(group), group), body);
+    }
+
+    /// Like `run`, over so many groups of so many work-items.
+    #[track_caller]
+    pub(crate) fn run_groups(
+        self,
+        entry: &'static str,
+        key: impl Hash,
+        (groups, group): (usize, usize),
+        body: impl FnOnce() -> String,
+    ) {
+        if groups == 0 {
             return;
         }
-        let kernel = compiled::<R>(self.device, entry, body);
-        let group = traits::<R>(self.device).group;
+        let opened = done(R::opened(self.device));
+        let kernel = opened.kernels.get(self.device, &opened.traits, entry, key, body);
+        let kernel = done(kernel);
         let args: SmallVec<[Arg<'_, R::Buffer>; 12]> = self
             .args
             .iter()
@@ -99,21 +114,6 @@ impl<'a, R: Runtime> Call<'a, R> {
                 Value::Bytes(bytes) => Arg::Bytes(bytes),
             })
             .collect();
-        done(R::launch(self.device, &kernel, items.div_ceil(group), &args));
+        done(R::launch(self.device, kernel.kernel(), &Launch { groups, group, args: &args }));
     }
-}
-
-#[track_caller]
-fn compiled<R: Runtime>(device: &R::Device, entry: &str, body: &str) -> Arc<R::Kernel> {
-    let mut hasher = DefaultHasher::new();
-    device.hash(&mut hasher);
-    let key = (TypeId::of::<R>(), hasher.finish(), body.to_owned());
-    let known = COMPILED.lock().get(&key).cloned();
-    let kernel = known.unwrap_or_else(|| {
-        let whole = source::whole(traits::<R>(device), body);
-        let kernel: Arc<dyn Any + Send + Sync> = Arc::new(done(R::compile(device, &whole, entry)));
-        COMPILED.lock().insert(key, kernel.clone());
-        kernel
-    });
-    kernel.downcast().expect("the key names the driver")
 }

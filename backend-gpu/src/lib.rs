@@ -8,14 +8,18 @@
 //! | `runtime.rs` | what a driver crate provides |
 //! | `backend.rs` | `impl Backend for Gpu<R>`: chooses an op's file and calls it |
 //! | `source/` | C: the prelude, and programs (`Expr`) translated to statements |
-//! | `launch.rs` | compiling once, passing arguments |
+//! | `opened.rs` | what is kept of a device |
+//! | `kernels.rs` | compiling once |
+//! | `launch.rs` | passing arguments, launching |
 //! | `place.rs` | layouts as kernels get them |
 //! | `ops/` | one file per kind of primitive: its kernel and how it is launched |
 
 #![forbid(unsafe_code)]
 
 mod backend;
+mod kernels;
 mod launch;
+mod opened;
 mod ops;
 mod place;
 pub mod runtime;
@@ -25,7 +29,8 @@ mod storage;
 use std::fmt;
 use std::marker::PhantomData;
 
-pub use runtime::{Arg, Dialect, Runtime, Traits};
+pub use opened::Opened;
+pub use runtime::{Arg, DeviceKind, Dialect, Launch, Runtime, Traits};
 pub use storage::Storage;
 
 /// The backend on the devices of a driver.

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 
 use kiln_tensor_core::{Device, Result};
 
+use crate::Opened;
+
 /// The C that a driver compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -13,17 +15,46 @@ pub enum Dialect {
     Cuda,
 }
 
+/// What a device is. Kernels are cut into tiles by it: what a GPU gains from local memory, a CPU loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// The cores of the host, or of another processor.
+    Cpu,
+    /// A graphics processor.
+    Gpu,
+    /// Anything else.
+    Other,
+}
+
 /// What a device can do.
 #[derive(Clone, Debug)]
 pub struct Traits {
-    /// Its name in messages.
+    /// Its name in messages. The disk cache of kernels is keyed by it.
     pub name: String,
+    /// The driver and its version. The disk cache of kernels is keyed by it.
+    pub driver: String,
     /// The C that it takes.
     pub dialect: Dialect,
+    /// What it is.
+    pub kind: DeviceKind,
     /// Whether it computes in double precision.
     pub f64: bool,
-    /// Work-items that run side by side in one group.
+    /// How many groups run side by side: cores, multiprocessors.
+    pub units: usize,
+    /// Work-items of a group, where a kernel has no wish of its own.
     pub group: usize,
+    /// The most work-items of a group.
+    pub largest_group: usize,
+    /// Work-items that run in step and exchange values, where a kernel may use that.
+    pub sub_group: Option<usize>,
+    /// Bytes of local memory that a group has.
+    pub local_bytes: usize,
+    /// Bytes of device memory.
+    pub memory_bytes: usize,
+    /// The largest block of it.
+    pub largest_block: usize,
+    /// A slice of a block starts at a multiple of so many bytes: a power of two.
+    pub alignment: usize,
 }
 
 /// An argument of a kernel.
@@ -35,40 +66,92 @@ pub enum Arg<'a, B> {
     Bytes(&'a [u8]),
 }
 
-/// A driver: memory, programs and one queue in order per device. All work is asynchronous but `read` and
-/// `sync`; errors of the world (memory, compilation, a lost device) are results.
-pub trait Runtime: Debug + Send + Sync + 'static {
+/// A kernel over work-items that are numbered from 0, in groups. Drivers may compile again for each size of
+/// a group, so kernels use few of them.
+#[derive(Debug)]
+pub struct Launch<'a, B> {
+    /// How many groups, more than 0.
+    pub groups: usize,
+    /// Work-items of a group, at most `Traits::largest_group`.
+    pub group: usize,
+    /// In the order of the kernel's parameters.
+    pub args: &'a [Arg<'a, B>],
+}
+
+/// A driver: memory, programs and one queue in order per device. Nothing waits for the device but `read` and
+/// `sync`.
+///
+/// All calls may come from several threads at once. Their errors are of the world, and typed:
+/// [`NoDevice`](kiln_tensor_core::Error::NoDevice) from `opened`,
+/// [`OutOfMemory`](kiln_tensor_core::Error::OutOfMemory) from whatever needs memory,
+/// [`KernelBuild`](kiln_tensor_core::Error::KernelBuild) from `compile`,
+/// [`DeviceLost`](kiln_tensor_core::Error::DeviceLost) once nothing works on the device any more, and
+/// [`Backend`](kiln_tensor_core::Error::Backend) for the rest.
+pub trait Runtime: Debug + Send + Sync + Sized + 'static {
     /// Names a device.
     type Device: Device;
-    /// A block of device memory, freed when dropped (and no queued work uses it any more).
-    type Buffer: Send + Sync + 'static;
+    /// Device memory, given back when dropped (and no queued work uses it any more).
+    type Buffer: Debug + Send + Sync + 'static;
     /// A compiled kernel.
-    type Kernel: Send + Sync + 'static;
+    type Kernel: Debug + Send + Sync + 'static;
 
     /// The backend's name in messages.
     const NAME: &'static str;
 
-    /// What the device can do.
-    fn traits(device: &Self::Device) -> Result<&'static Traits>;
+    /// The device, opened by the first call, with what this crate keeps of it. Small work comes here more
+    /// than once, so later calls should cost nanoseconds.
+    fn opened(device: &Self::Device) -> Result<&'static Opened<Self>>;
 
     /// A block of `bytes`, more than 0, with unspecified content.
     fn allocate(device: &Self::Device, bytes: usize) -> Result<Self::Buffer>;
 
-    /// Copies bytes from the host to the start of a block.
-    fn write(device: &Self::Device, to: &Self::Buffer, bytes: &[u8]) -> Result<()>;
+    /// A part of a block that came from `allocate`; it starts at a multiple of `Traits::alignment`. The
+    /// block outlives it.
+    fn slice(
+        device: &Self::Device,
+        block: &Self::Buffer,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<Self::Buffer>;
 
-    /// Copies bytes from the start of a block to the host, after all that was queued before.
-    fn read(device: &Self::Device, from: &Self::Buffer, bytes: &mut [u8]) -> Result<()>;
+    /// Free device memory, where the driver tells.
+    fn free_bytes(device: &Self::Device) -> Option<usize>;
 
-    /// Compiles the kernel `entry` of a source.
-    fn compile(device: &Self::Device, source: &str, entry: &str) -> Result<Self::Kernel>;
+    /// Queues a copy of `bytes` to a place in a buffer. The bytes may change when this returns.
+    fn write(device: &Self::Device, to: &Self::Buffer, offset: usize, bytes: &[u8]) -> Result<()>;
 
-    /// Queues a kernel over `groups` groups of `traits().group` work-items.
+    /// Copies from a place in a buffer to the host, after all that was queued before.
+    fn read(
+        device: &Self::Device,
+        from: &Self::Buffer,
+        offset: usize,
+        bytes: &mut [u8],
+    ) -> Result<()>;
+
+    /// Queues a copy of `bytes` between places of two buffers.
+    fn copy(
+        device: &Self::Device,
+        from: (&Self::Buffer, usize),
+        to: (&Self::Buffer, usize),
+        bytes: usize,
+    ) -> Result<()>;
+
+    /// Compiles the kernel `entry` of a source; with what `load` takes in another process, where there is
+    /// such a form and it is faster to load than to compile.
+    fn compile(
+        device: &Self::Device,
+        source: &str,
+        entry: &str,
+    ) -> Result<(Self::Kernel, Option<Vec<u8>>)>;
+
+    /// The kernel that `compile` gave these bytes with, on a device and driver of the same name.
+    fn load(device: &Self::Device, binary: &[u8], entry: &str) -> Result<Self::Kernel>;
+
+    /// Queues a kernel. Errors that come to light later are those of a later call.
     fn launch(
         device: &Self::Device,
         kernel: &Self::Kernel,
-        groups: usize,
-        args: &[Arg<'_, Self::Buffer>],
+        launch: &Launch<'_, Self::Buffer>,
     ) -> Result<()>;
 
     /// Waits until all that was queued is done.

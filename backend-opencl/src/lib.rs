@@ -3,12 +3,14 @@
 //! The loader is opened at run time, so a program that has this backend starts on machines without OpenCL and
 //! finds no devices there.
 
+mod devices;
 mod pocl;
 mod runtime;
 
 use std::fmt;
 
-pub use runtime::{Driver, devices, is_available};
+pub use devices::{devices, is_available};
+pub use runtime::Driver;
 
 /// The backend.
 pub type OpenCl = kiln_backend_gpu::Gpu<Driver>;

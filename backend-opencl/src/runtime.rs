@@ -1,23 +1,28 @@
-//! The driver: devices, one context and one queue in order for each, buffers, programs.
+//! The driver: one context and one queue in order for each device, buffers, programs. All `unsafe` is here.
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::{LazyLock, OnceLock};
 
-use kiln_backend_gpu::{Arg, Dialect, Runtime, Traits};
+use kiln_backend_gpu::{Arg, DeviceKind, Dialect, Launch, Opened, Runtime, Traits};
 use kiln_tensor_core::{Error, Result};
-use opencl3::command_queue::CommandQueue;
+use opencl3::command_queue::{
+    CommandQueue, enqueue_copy_buffer, enqueue_nd_range_kernel, enqueue_read_buffer,
+    enqueue_write_buffer,
+};
 use opencl3::context::Context;
-use opencl3::device::{CL_DEVICE_TYPE_ALL, Device};
-use opencl3::error_codes::ClError;
-use opencl3::kernel::Kernel;
+use opencl3::device::{CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, Device};
+use opencl3::error_codes::{
+    CL_DEVICE_NOT_AVAILABLE, CL_INVALID_BUFFER_SIZE, CL_INVALID_COMMAND_QUEUE, CL_INVALID_CONTEXT,
+    CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, ClError,
+};
+use opencl3::event::Event;
+use opencl3::kernel::{Kernel, set_kernel_arg};
 use opencl3::memory::{Buffer, CL_MEM_READ_WRITE, ClMem};
-use opencl3::platform::get_platforms;
 use opencl3::program::Program;
-use opencl3::types::{CL_BLOCKING, cl_mem};
+use opencl3::types::{CL_BLOCKING, cl_event, cl_mem};
 use parking_lot::Mutex;
 
-use crate::{OpenClDevice, pocl};
+use crate::{OpenClDevice, devices, pocl};
 
 /// OpenCL, as `kiln-backend-gpu` uses it.
 #[derive(Clone, Copy, Debug)]
@@ -25,178 +30,218 @@ pub struct Driver;
 
 /// Work-items of a group. Few, fixed sizes: PoCL compiles a kernel again for each.
 const GROUP: usize = 64;
+const OPTIONS: &str = "-cl-std=CL1.2";
 
-struct Opened {
+/// An open device.
+#[derive(Debug)]
+pub(crate) struct Open {
     context: Context,
     queue: CommandQueue,
-    traits: Traits,
     lean: bool,
+    opened: Opened<Driver>,
 }
 
-struct Found {
-    device: Device,
-    name: String,
-    opened: OnceLock<Result<Opened, String>>,
-}
-
-static FOUND: LazyLock<Vec<Found>> = LazyLock::new(|| {
-    let platforms = get_platforms().unwrap_or_default();
-    platforms
-        .iter()
-        .flat_map(|platform| platform.get_devices(CL_DEVICE_TYPE_ALL).unwrap_or_default())
-        .map(|id| {
-            let device = Device::new(id);
-            let name = device.name().unwrap_or_else(|_| "unnamed".into());
-            Found { device, name, opened: OnceLock::new() }
-        })
-        .collect()
-});
-
-/// The devices of this machine and their names.
-pub fn devices() -> Vec<(OpenClDevice, &'static str)> {
-    FOUND.iter().enumerate().map(|(i, found)| (OpenClDevice(i), &found.name[..])).collect()
-}
-
-/// Whether there is a device.
-pub fn is_available() -> bool {
-    !FOUND.is_empty()
-}
-
-fn failed(device: &OpenClDevice, what: &str, error: ClError) -> Error {
-    Error::Backend { device: device.to_string(), why: format!("{what}: {error}") }
-}
-
-fn open(device: &OpenClDevice) -> Result<&'static Opened> {
-    let Some(found) = FOUND.get(device.0) else {
-        return Err(Error::Backend {
-            device: device.to_string(),
-            why: format!("there are {} OpenCL devices on this machine", FOUND.len()),
-        });
-    };
-    let opened = found.opened.get_or_init(|| {
-        let text = |error: ClError| error.to_string();
-        let context = Context::from_device(&found.device).map_err(text)?;
+impl Open {
+    pub(crate) fn new(device: &Device, name: &str) -> Result<Open, ClError> {
+        let context = Context::from_device(device)?;
         #[allow(deprecated, reason = "OpenCL 1.2 has no other way")]
-        let queue = CommandQueue::create_default(&context, 0).map_err(text)?;
-        let f64 = found.device.double_fp_config().is_ok_and(|config| config != 0);
-        let name = found.name.clone();
-        let traits = Traits { name, dialect: Dialect::OpenCl, f64, group: GROUP };
-        Ok(Opened { context, queue, traits, lean: pocl::is_lean(&found.device) })
-    });
-    opened.as_ref().map_err(|why| Error::Backend {
-        device: device.to_string(),
-        why: format!("cannot open {}: {why}", found.name),
-    })
+        let queue = CommandQueue::create_default(&context, 0)?;
+        let kind = match device.dev_type()? {
+            t if t & CL_DEVICE_TYPE_GPU != 0 => DeviceKind::Gpu,
+            t if t & CL_DEVICE_TYPE_CPU != 0 => DeviceKind::Cpu,
+            _ => DeviceKind::Other,
+        };
+        let largest_group = device.max_work_group_size()?;
+        let traits = Traits {
+            name: name.to_owned(),
+            driver: format!("{} {}", device.version()?, device.driver_version()?),
+            dialect: Dialect::OpenCl,
+            kind,
+            f64: device.double_fp_config().is_ok_and(|config| config != 0),
+            units: device.max_compute_units()? as usize,
+            group: GROUP.min(largest_group),
+            largest_group,
+            // Sub-groups are an extension of OpenCL 2, whose width each kernel has to ask for.
+            sub_group: None,
+            local_bytes: device.local_mem_size()? as usize,
+            memory_bytes: device.global_mem_size()? as usize,
+            largest_block: device.max_mem_alloc_size()? as usize,
+            alignment: (device.mem_base_addr_align()? as usize / 8).max(1).next_power_of_two(),
+        };
+        Ok(Open { context, queue, lean: pocl::is_lean(device), opened: Opened::new(traits) })
+    }
 }
 
-/// A block of device memory.
-#[derive(Debug)]
-pub struct Block(Buffer<u8>);
+/// The typed error of a code.
+fn failed(device: &OpenClDevice, what: &str, ClError(code): ClError) -> Error {
+    let (device, why) = (device.to_string(), format!("{what}: {}", ClError(code)));
+    match code {
+        CL_DEVICE_NOT_AVAILABLE | CL_INVALID_COMMAND_QUEUE | CL_INVALID_CONTEXT => {
+            Error::DeviceLost { device, why }
+        }
+        _ => Error::Backend { device, why },
+    }
+}
 
-/// A kernel; its arguments belong to one launch at a time.
-#[derive(Debug)]
-pub struct Compiled(Mutex<Kernel>);
+/// Like `failed`, of a call that needs memory.
+fn no_memory(device: &OpenClDevice, what: &str, error: ClError, asked: usize) -> Error {
+    match error.0 {
+        CL_MEM_OBJECT_ALLOCATION_FAILURE
+        | CL_OUT_OF_RESOURCES
+        | CL_OUT_OF_HOST_MEMORY
+        | CL_INVALID_BUFFER_SIZE => {
+            Error::OutOfMemory { device: device.to_string(), asked, free: None }
+        }
+        _ => failed(device, what, error),
+    }
+}
+
+/// Releases the event of a queued command.
+fn queued(event: Result<cl_event, i32>) -> Result<(), ClError> {
+    event.map(|event| drop(Event::new(event))).map_err(ClError)
+}
 
 impl Runtime for Driver {
     type Device = OpenClDevice;
-    type Buffer = Block;
-    type Kernel = Compiled;
+    type Buffer = Buffer<u8>;
+    /// A kernel; its arguments belong to one launch at a time.
+    type Kernel = Mutex<Kernel>;
 
     const NAME: &'static str = "OpenCl";
 
-    fn traits(device: &OpenClDevice) -> Result<&'static Traits> {
-        open(device).map(|opened| &opened.traits)
+    fn opened(device: &OpenClDevice) -> Result<&'static Opened<Driver>> {
+        devices::open(device).map(|open| &open.opened)
     }
 
-    fn allocate(device: &OpenClDevice, bytes: usize) -> Result<Block> {
-        let opened = open(device)?;
+    fn allocate(device: &OpenClDevice, bytes: usize) -> Result<Buffer<u8>> {
+        let context = &devices::open(device)?.context;
         // SAFETY: no host memory is given.
-        let buffer =
-            unsafe { Buffer::create(&opened.context, CL_MEM_READ_WRITE, bytes, ptr::null_mut()) };
-        buffer
-            .map(Block)
-            .map_err(|error| failed(device, &format!("allocating {bytes} bytes"), error))
+        unsafe { Buffer::create(context, CL_MEM_READ_WRITE, bytes, ptr::null_mut()) }
+            .map_err(|error| no_memory(device, "allocate", error, bytes))
     }
 
-    fn write(device: &OpenClDevice, to: &Block, bytes: &[u8]) -> Result<()> {
-        let queue = &open(device)?.queue;
-        // A handle of its own: the queue's order keeps two writers apart.
-        // SAFETY: the handle is alive as long as `to`, and counted up before it is counted down.
-        let mut handle = unsafe {
-            opencl3::memory::retain_mem_object(to.0.get())
-                .map_err(|code| failed(device, "write", ClError(code)))?;
-            Buffer::<u8>::new(to.0.get())
+    fn slice(
+        device: &OpenClDevice,
+        block: &Buffer<u8>,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<Buffer<u8>> {
+        // SAFETY: the driver checks the region, and keeps the block for its parts.
+        unsafe { block.create_sub_buffer(CL_MEM_READ_WRITE, offset, bytes) }
+            .map_err(|error| no_memory(device, "slice", error, bytes))
+    }
+
+    fn free_bytes(_: &OpenClDevice) -> Option<usize> {
+        None
+    }
+
+    fn write(device: &OpenClDevice, to: &Buffer<u8>, offset: usize, bytes: &[u8]) -> Result<()> {
+        let queue = devices::open(device)?.queue.get();
+        let (size, from) = (bytes.len(), bytes.as_ptr().cast_mut().cast());
+        // SAFETY: the driver checks that the buffer has this place, and has read the bytes when it returns.
+        let event = unsafe {
+            enqueue_write_buffer(queue, to.get(), CL_BLOCKING, offset, size, from, 0, ptr::null())
         };
-        // SAFETY: the block has these bytes, and the call returns when they have been read.
-        unsafe { queue.enqueue_write_buffer(&mut handle, CL_BLOCKING, 0, bytes, &[]) }
-            .map(drop)
-            .map_err(|error| failed(device, "write", error))
+        queued(event).map_err(|error| no_memory(device, "write", error, size))
     }
 
-    fn read(device: &OpenClDevice, from: &Block, bytes: &mut [u8]) -> Result<()> {
-        let queue = &open(device)?.queue;
-        // SAFETY: the block has these bytes, and the call returns when they have been written.
-        unsafe { queue.enqueue_read_buffer(&from.0, CL_BLOCKING, 0, bytes, &[]) }
-            .map(drop)
-            .map_err(|error| failed(device, "read", error))
+    fn read(
+        device: &OpenClDevice,
+        from: &Buffer<u8>,
+        offset: usize,
+        bytes: &mut [u8],
+    ) -> Result<()> {
+        let queue = devices::open(device)?.queue.get();
+        let (size, to) = (bytes.len(), bytes.as_mut_ptr().cast());
+        // SAFETY: the driver checks that the buffer has this place, and has written the bytes when it returns.
+        let event = unsafe {
+            enqueue_read_buffer(queue, from.get(), CL_BLOCKING, offset, size, to, 0, ptr::null())
+        };
+        queued(event).map_err(|error| no_memory(device, "read", error, size))
     }
 
-    fn compile(device: &OpenClDevice, source: &str, entry: &str) -> Result<Compiled> {
-        let opened = open(device)?;
+    fn copy(
+        device: &OpenClDevice,
+        (from, start): (&Buffer<u8>, usize),
+        (to, place): (&Buffer<u8>, usize),
+        bytes: usize,
+    ) -> Result<()> {
+        let queue = devices::open(device)?.queue.get();
+        // SAFETY: the driver checks that the buffers have these places, and keeps them for the command.
+        let event = unsafe {
+            enqueue_copy_buffer(queue, from.get(), to.get(), start, place, bytes, 0, ptr::null())
+        };
+        queued(event).map_err(|error| no_memory(device, "copy", error, bytes))
+    }
+
+    fn compile(
+        device: &OpenClDevice,
+        source: &str,
+        entry: &str,
+    ) -> Result<(Mutex<Kernel>, Option<Vec<u8>>)> {
+        let open = devices::open(device)?;
         let build = |source: &str, options: &str| {
-            Program::create_and_build_from_source(&opened.context, source, options)
+            Program::create_and_build_from_source(&open.context, source, options)
         };
-        let lean = opened.lean.then(|| pocl::lean(source));
+        let lean = open.lean.then(|| pocl::lean(source));
         let lean = lean.and_then(|(source, options)| build(&source, &options).ok());
-        let program = lean.map_or_else(|| build(source, "-cl-std=CL1.2"), Ok);
-        let program = program.map_err(|log| Error::Backend {
+        let program = lean.map_or_else(|| build(source, OPTIONS), Ok);
+        let program = program.map_err(|log| Error::KernelBuild {
             device: device.to_string(),
-            why: format!("kernel `{entry}` does not compile: {log}"),
+            kernel: entry.to_owned(),
+            log,
         })?;
         let kernel = Kernel::create(&program, entry);
-        kernel
-            .map(|kernel| Compiled(Mutex::new(kernel)))
+        let kernel = kernel.map_err(|error| failed(device, entry, error))?;
+        Ok((Mutex::new(kernel), None))
+    }
+
+    fn load(device: &OpenClDevice, binary: &[u8], entry: &str) -> Result<Mutex<Kernel>> {
+        let context = &devices::open(device)?.context;
+        Program::create_and_build_from_binary(context, &[binary], "")
+            .and_then(|program| Kernel::create(&program, entry))
+            .map(Mutex::new)
             .map_err(|error| failed(device, entry, error))
     }
 
     fn launch(
         device: &OpenClDevice,
-        kernel: &Compiled,
-        groups: usize,
-        args: &[Arg<'_, Block>],
+        kernel: &Mutex<Kernel>,
+        launch: &Launch<'_, Buffer<u8>>,
     ) -> Result<()> {
-        let opened = open(device)?;
-        let kernel = kernel.0.lock();
-        for (i, arg) in args.iter().enumerate() {
+        let open = devices::open(device)?;
+        let kernel = kernel.lock();
+        for (i, arg) in launch.args.iter().enumerate() {
             let memory: cl_mem;
             let (size, at) = match arg {
                 Arg::Buffer(block) => {
-                    memory = block.0.get();
+                    memory = block.get();
                     (size_of::<cl_mem>(), (&raw const memory).cast::<c_void>())
                 }
                 Arg::Bytes(bytes) => (bytes.len(), bytes.as_ptr().cast()),
             };
             // SAFETY: the value is as long as it says, and copied by the call.
-            unsafe { opencl3::kernel::set_kernel_arg(kernel.get(), i as u32, size, at) }.map_err(
-                |code| failed(device, &format!("argument {i} of a kernel"), ClError(code)),
-            )?;
+            unsafe { set_kernel_arg(kernel.get(), i as u32, size, at) }
+                .map_err(|code| failed(device, &format!("argument {i}"), ClError(code)))?;
         }
-        let (global, local) = (groups * GROUP, GROUP);
+        let (global, local) = (launch.groups * launch.group, launch.group);
         // SAFETY: the kernel's arguments are set, and it stays inside of its buffers.
         let event = unsafe {
-            opened.queue.enqueue_nd_range_kernel(
+            enqueue_nd_range_kernel(
+                open.queue.get(),
                 kernel.get(),
                 1,
                 ptr::null(),
                 &raw const global,
                 &raw const local,
-                &[],
+                0,
+                ptr::null(),
             )
         };
-        event.map(drop).map_err(|error| failed(device, "launch", error))
+        queued(event).map_err(|error| no_memory(device, "launch", error, 0))
     }
 
     fn sync(device: &OpenClDevice) -> Result<()> {
-        open(device)?.queue.finish().map_err(|error| failed(device, "sync", error))
+        devices::open(device)?.queue.finish().map_err(|error| failed(device, "sync", error))
     }
 }

@@ -86,7 +86,53 @@ pub enum Error {
         /// What to do instead.
         why: String,
     },
-    /// A device or its memory failed.
+    /// A device that is not there or cannot be opened.
+    #[error("{device} cannot be used: {why}")]
+    NoDevice {
+        /// The device.
+        device: String,
+        /// What is missing, and how to get it.
+        why: String,
+    },
+    /// A device has no block of memory left that is large enough, even with the allocator's cache given back.
+    #[error("{device}: {}", out_of_memory(*.asked, *.free))]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// So many bytes were wanted.
+        asked: usize,
+        /// So many are free, where the device tells.
+        free: Option<usize>,
+    },
+    /// Nothing works on a device any more: it was removed or reset, or a kernel broke it. Others go on.
+    #[error("{device} is lost: {why}; what it held is gone, other devices go on")]
+    DeviceLost {
+        /// The device.
+        device: String,
+        /// What it reported, and in which kernel.
+        why: String,
+    },
+    /// A kernel that does not compile.
+    #[error("{device}: kernel `{kernel}` does not compile: {log}")]
+    KernelBuild {
+        /// The device.
+        device: String,
+        /// The kernel's name.
+        kernel: String,
+        /// What the compiler wrote.
+        log: String,
+    },
+    /// A kernel that could not be queued, or failed.
+    #[error("{device}: kernel `{kernel}` failed: {why}")]
+    KernelFailed {
+        /// The device.
+        device: String,
+        /// The kernel's name.
+        kernel: String,
+        /// What the device reported.
+        why: String,
+    },
+    /// A device or its driver failed.
     #[error("{device}: {why}")]
     Backend {
         /// The device.
@@ -116,6 +162,15 @@ pub enum Error {
         /// The missing, unexpected and differently shaped entries.
         why: String,
     },
+}
+
+fn out_of_memory(asked: usize, free: Option<usize>) -> String {
+    let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
+    let free = free.map_or(String::new(), |free| format!(" ({} free)", mib(free)));
+    format!(
+        "out of memory: {} asked for{free}; drop tensors or work in smaller batches",
+        mib(asked)
+    )
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

@@ -78,8 +78,9 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
     let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
     let fault = fault::<R>(device);
     let (from, to) = (Operand::moved("x", x.dtype()), Operand::moved("y", x.dtype()));
-    let body = format!(
-        "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, {},
+    let body = || {
+        format!(
+            "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, {},
     const GLOBAL i64* index, {}, GLOBAL i64* fault) {{
     const i64 item = ITEM;
     if (item >= n) return;
@@ -89,9 +90,10 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
     y[item] = x[(line / s.size * size + at) * s.after + (item - line * s.after)];
 }}
 ",
-        from.read(),
-        to.write(),
-    );
+            from.read(),
+            to.write(),
+        )
+    };
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(x.dims()[dim] as i64)
@@ -100,7 +102,7 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
         .tensor(&index)
         .operand(&to, &out)
         .tensor(&fault)
-        .run("gather", &body, out.numel());
+        .run("gather", x.dtype(), out.numel(), body);
     check("gather", &fault, whole[dim], whole);
     out
 }
@@ -203,9 +205,10 @@ fn combined<R: Runtime>(
         ScatterOp::Max => "(old != old || old >= v) ? old : v".into(),
         ScatterOp::Min => "(old != old || old <= v) ? old : v".into(),
     };
-    let body = format!(
-        "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
-KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
+    let body = || {
+        format!(
+            "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
+KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
     Steps from, i64 from_step, const GLOBAL i64* index, {src},
     {y}, GLOBAL i64* fault) {{
     i64 rest = ITEM;
@@ -226,9 +229,10 @@ KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
     }}
 }}
 ",
-        src = source.read(),
-        y = target.write(),
-    );
+            src = source.read(),
+            y = target.write(),
+        )
+    };
     Call::<R>::new(device)
         .value(lines as i64)
         .value(index.dims()[dim] as i64)
@@ -242,7 +246,7 @@ KERNEL void combine(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
         .operand(&source, &src)
         .operand(&target, &out)
         .tensor(&fault)
-        .run("combine", &body, lines);
+        .run("scatter", (how, dtype), lines, body);
     check(op, &fault, x.dims()[dim], x.shape());
     out
 }
@@ -287,6 +291,6 @@ pub(crate) fn nonzero<R: Runtime>(x: &T<R>) -> T<R> {
         .tensor(&flags)
         .tensor(&counts)
         .tensor(&out)
-        .run("nonzero", body, n);
+        .run("nonzero", (), n, || body.into());
     out
 }

@@ -68,11 +68,14 @@ fn launch<R: Runtime>(
         call = call.operand(operand, x);
         call = if flat { call.value(place.offset()) } else { call.value(*place) };
     }
-    let body = match flat {
+    let ones: SmallVec<[bool; 8]> =
+        walk.places.iter().map(|place| flat && place.is_one()).collect();
+    let body = || match flat {
         true => flat_body(expr, &xs, &ys, &walk),
         false => body(expr, &xs, &ys),
     };
-    with_params(call, kernel).run("map", &body, shape.numel());
+    let key = (expr, special, flat, &ones);
+    with_params(call, kernel).run("map", key, shape.numel(), body);
 }
 
 /// A program's inputs `x0`, `x1`, … as operands of a kernel.

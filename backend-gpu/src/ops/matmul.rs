@@ -46,7 +46,7 @@ pub(crate) fn matmul<R: Runtime>(a: &Tensor<Gpu<R>>, b: &Tensor<Gpu<R>>) -> Tens
         .value(step(b, rank - 2))
         .value(step(b, rank - 1))
         .operand(&y, &out)
-        .run("matmul", &body(dtype, &x, &w, &y), out.numel());
+        .run("matmul", (dtype, special), out.numel(), || body(dtype, &x, &w, &y));
     out
 }
 

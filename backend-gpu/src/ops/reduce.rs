@@ -93,7 +93,9 @@ pub(crate) fn reduce<R: Runtime>(
     if let Some(at) = at {
         call = call.tensor(at);
     }
-    with_params(call, kernel).run("reduce", &first_pass(op, expr, direct, &xs, &y), n * pieces);
+    let key = (op, expr, direct, special);
+    let body = || first_pass(op, expr, direct, &xs, &y);
+    with_params(call, kernel).run("reduce", key, n * pieces, body);
     if !direct {
         let last = Operand::new("y", result, special);
         let mut call = Call::<R>::new(device).value(n as i64).value(pieces as i64);
@@ -101,7 +103,8 @@ pub(crate) fn reduce<R: Runtime>(
         if let Some(at) = at {
             call = call.tensor(at);
         }
-        call.run("combine", &second_pass(op, value, &last), n);
+        let key = (op, value, special);
+        call.run("reduce_parts", key, n, || second_pass(op, value, &last));
     }
     out
 }
@@ -227,7 +230,7 @@ fn second_pass(op: ReduceOp, value: DType, y: &Operand) -> String {
     let places = if arg { ", const GLOBAL i64* z" } else { "" };
     let at = if arg { "z[o * pieces + p]" } else { "p" };
     format!(
-        "KERNEL void combine(i64 n, i64 pieces, {read}, {write}{places}) {{
+        "KERNEL void reduce_parts(i64 n, i64 pieces, {read}, {write}{places}) {{
     const i64 o = ITEM;
     if (o >= n) return;
     {ty} acc = {start};

@@ -26,7 +26,7 @@ pub(crate) fn scan<R: Runtime>(op: ScanOp, x: &Tensor<Gpu<R>>, dim: usize) -> Te
             .value(x.layout().offset() as i64)
             .operand(&from, &x)
             .operand(&to, &out)
-            .run("scan", &body(op, dtype, &from, &to), lines);
+            .run("scan", (op, dtype, special), lines, || body(op, dtype, &from, &to));
     }
     from_last(&out, dim)
 }

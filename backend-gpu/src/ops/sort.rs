@@ -48,7 +48,7 @@ fn sorted<R: Runtime>(
     let total = values.numel();
     let special = specialise(total);
     let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
-    let body = body(dtype, descending, &from, &to);
+    let body = || body(dtype, descending, &from, &to);
     let mut run = 1;
     while run < length && total > 0 {
         let next = (
@@ -63,7 +63,7 @@ fn sorted<R: Runtime>(
             .tensor(&places)
             .operand(&to, &next.0)
             .tensor(&next.1)
-            .run("merge", &body, total);
+            .run("merge", (dtype, special, descending), total, body);
         (values, places) = next;
         run *= 2;
     }

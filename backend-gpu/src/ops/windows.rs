@@ -102,7 +102,7 @@ KERNEL void {name}(i64 n, Spec s, {}, {}, {}) {{
 #[track_caller]
 fn run_conv<R: Runtime>(
     name: &'static str,
-    body: &str,
+    body: impl FnOnce() -> String,
     operands: &[Operand; 3],
     spec: Spec,
     (a, b): (&T<R>, &T<R>),
@@ -125,7 +125,9 @@ fn run_conv<R: Runtime>(
         .operand(&operands[0], &a)
         .operand(&operands[1], &b)
         .operand(&operands[2], &out)
-        .run(name, &summing(name, operands, body), out.numel());
+        .run(name, (dtype, specialise(out.numel())), out.numel(), || {
+            summing(name, operands, &body())
+        });
     out
 }
 
@@ -138,7 +140,8 @@ pub(crate) fn conv<R: Runtime>(x: &T<R>, weight: &T<R>, spec: &ConvSpec) -> T<R>
         shape.push(out.expect("the caller has checked the sizes"));
     }
     let operands = operands(x.dtype(), shape.numel());
-    let body = format!(
+    let body = || {
+        format!(
         "{}const i64 o = rest % s.outs, b = rest / s.outs;
     const i64 each = s.channels / s.groups, first = o / (s.outs / s.groups) * each;
     for (i64 c = 0; c < each; ++c)
@@ -152,9 +155,10 @@ pub(crate) fn conv<R: Runtime>(x: &T<R>, weight: &T<R>, spec: &ConvSpec) -> T<R>
         decode("output"),
         operands[0].load("from"),
         operands[1].load("tap"),
-    );
+    )
+    };
     let spec = conv_spec(x.dims(), weight.dims(), &shape, spec);
-    run_conv("conv", &body, &operands, spec, (x, weight), &shape)
+    run_conv("conv", body, &operands, spec, (x, weight), &shape)
 }
 
 /// See `Backend::conv_grad_input`.
@@ -173,7 +177,8 @@ pub(crate) fn conv_grad_input<R: Runtime>(
         z{d} /= s.stride[{d}]; if (z{d} >= s.output[{d}]) continue;"
         )
     };
-    let body = format!(
+    let body = || {
+        format!(
         "{}const i64 ch = rest % s.channels, b = rest / s.channels;
     const i64 each = s.channels / s.groups, outs = s.outs / s.groups, group = ch / each, c = ch % each;
     for (i64 o = group * outs; o < (group + 1) * outs; ++o)
@@ -190,9 +195,10 @@ pub(crate) fn conv_grad_input<R: Runtime>(
         reach(2),
         operands[0].load("from"),
         operands[1].load("tap"),
-    );
+    )
+    };
     let spec = conv_spec(input, weight.dims(), grad.dims(), spec);
-    run_conv("conv_grad_input", &body, &operands, spec, (grad, weight), input)
+    run_conv("conv_grad_input", body, &operands, spec, (grad, weight), input)
 }
 
 /// See `Backend::conv_grad_weight`.
@@ -204,7 +210,8 @@ pub(crate) fn conv_grad_weight<R: Runtime>(
     spec: &ConvSpec,
 ) -> T<R> {
     let operands = operands(grad.dtype(), weight.numel());
-    let body = format!(
+    let body = || {
+        format!(
         "{}const i64 each = s.channels / s.groups, c = rest % each, o = rest / each;
     const i64 ch = o / (s.outs / s.groups) * each + c;
     for (i64 b = 0; b < s.batch; ++b)
@@ -218,9 +225,10 @@ pub(crate) fn conv_grad_weight<R: Runtime>(
         decode("window"),
         operands[0].load("from"),
         operands[1].load("at"),
-    );
+    )
+    };
     let spec = conv_spec(x.dims(), weight, grad.dims(), spec);
-    run_conv("conv_grad_weight", &body, &operands, spec, (grad, x), weight)
+    run_conv("conv_grad_weight", body, &operands, spec, (grad, x), weight)
 }
 
 fn pool_spec(x: &[usize], y: &[usize], spec: &PoolSpec) -> Spec {
@@ -259,7 +267,8 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
     let special = specialise(out.numel());
     let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
     let ty = from.ty();
-    let body = format!(
+    let body = || {
+        format!(
         "{SPEC}KERNEL void max_pool(i64 n, Spec s, {x}, {y}, GLOBAL i64* to) {{
     const i64 item = ITEM;
     if (item >= n) return;
@@ -284,7 +293,8 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
         y = to.write(),
         load = from.load("base + at"),
         store = to.store("item", "best"),
-    );
+    )
+    };
     let plain = plain(x);
     Call::<R>::new(device)
         .value(out.numel() as i64)
@@ -292,8 +302,13 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
         .operand(&from, &plain)
         .operand(&to, &out)
         .tensor(&at)
-        .run("max_pool", &body, out.numel());
+        .run("max_pool", (dtype, special), out.numel(), body);
     (out, at)
+}
+
+/// What the divisor's source depends on.
+fn divisor_key(spec: &PoolSpec) -> (Option<usize>, bool) {
+    (spec.divisor, spec.count_include_pad)
 }
 
 /// The divisor of the mean at output `o0, o1, o2`, where `inside` elements are not padding.
@@ -334,7 +349,8 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
     let special = specialise(out.numel());
     let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
     let ty = from.ty();
-    let body = format!(
+    let body = || {
+        format!(
         "{SPEC}{COUNTS}KERNEL void avg_pool(i64 n, Spec s, {x}, {y}) {{
     const i64 item = ITEM;
     if (item >= n) return;
@@ -358,14 +374,15 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
         load = from.load("at"),
         divisor = divisor(spec),
         store = to.store("item", "acc"),
-    );
+    )
+    };
     let plain = plain(x);
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(pool_spec(x.dims(), &shape, spec))
         .operand(&from, &plain)
         .operand(&to, &out)
-        .run("avg_pool", &body, out.numel());
+        .run("avg_pool", (dtype, special, divisor_key(spec)), out.numel(), body);
     out
 }
 
@@ -392,8 +409,9 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
         o{d} /= s.stride[{d}]; if (o{d} >= s.output[{d}]) continue;"
         )
     };
-    let body = format!(
-        "{SPEC}{COUNTS}KERNEL void avg_pool_grad(i64 n, Spec s, {x}, {y}) {{
+    let body = || {
+        format!(
+            "{SPEC}{COUNTS}KERNEL void avg_pool_grad(i64 n, Spec s, {x}, {y}) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
@@ -408,22 +426,23 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
     {store}
 }}
 ",
-        decode = decode("input"),
-        r0 = reach(0),
-        r1 = reach(1),
-        r2 = reach(2),
-        x = from.read(),
-        y = to.write(),
-        load = from.load("at"),
-        divisor = divisor(spec),
-        store = to.store("item", "acc"),
-    );
+            decode = decode("input"),
+            r0 = reach(0),
+            r1 = reach(1),
+            r2 = reach(2),
+            x = from.read(),
+            y = to.write(),
+            load = from.load("at"),
+            divisor = divisor(spec),
+            store = to.store("item", "acc"),
+        )
+    };
     let plain = plain(grad);
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(pool_spec(input, grad.dims(), spec))
         .operand(&from, &plain)
         .operand(&to, &out)
-        .run("avg_pool_grad", &body, out.numel());
+        .run("avg_pool_grad", (dtype, special, divisor_key(spec)), out.numel(), body);
     out
 }
