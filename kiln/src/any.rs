@@ -2,93 +2,35 @@
 
 use std::sync::Arc;
 
-use kiln_backend_cpu::Cpu;
 use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats, Outputs,
-    PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
+    Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
+    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
 };
 use smallvec::SmallVec;
 
-use crate::Device;
+use crate::variants::{AnyTensor, Device, Variant, on};
 
 /// The backend whose tensors are on whatever device was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Any;
 
-/// A tensor of one of the backends, and its device.
-#[derive(Clone, Debug)]
-pub struct AnyTensor {
-    inner: Inner,
-    device: Device,
-}
-
-#[derive(Clone, Debug)]
-enum Inner {
-    Cpu(Tensor<Cpu>),
-}
-
-impl Handle<Device> for AnyTensor {
-    #[inline]
-    fn layout(&self) -> &Layout {
-        let Inner::Cpu(inner) = &self.inner;
-        inner.layout()
-    }
-
-    #[inline]
-    fn dtype(&self) -> DType {
-        let Inner::Cpu(inner) = &self.inner;
-        inner.dtype()
-    }
-
-    #[inline]
-    fn device(&self) -> &Device {
-        &self.device
-    }
-}
-
-/// A backend that `Any` can be.
-trait Variant: Backend {
-    fn inside(tensor: &AnyTensor) -> Option<&Tensor<Self>>;
-    fn outside(inner: Tensor<Self>) -> AnyTensor;
-}
-
-impl Variant for Cpu {
-    #[inline]
-    fn inside(tensor: &AnyTensor) -> Option<&Tensor<Cpu>> {
-        let Inner::Cpu(inner) = &tensor.inner;
-        Some(inner)
-    }
-
-    #[inline]
-    fn outside(inner: Tensor<Cpu>) -> AnyTensor {
-        let device = Device::Cpu(*inner.device());
-        AnyTensor { inner: Inner::Cpu(inner), device }
-    }
-}
-
-/// Evaluates the expression with `$k` naming the backend of a device, and `$on` its own device.
-macro_rules! on {
-    ($device:expr, $k:ident, $on:pat => $body:expr) => {
-        match $device {
-            Device::Cpu($on) => {
-                type $k = Cpu;
-                $body
-            }
-        }
-    };
-}
-
 /// The tensor of backend `K` inside.
 #[inline]
 #[track_caller]
 fn inner<K: Variant>(x: &Tensor<Any>) -> &Tensor<K> {
-    K::inside(x.handle()).unwrap_or_else(|| {
-        raise(Error::Device {
-            op: "backend",
-            left: K::name().into(),
-            right: x.device().to_string(),
-        })
+    K::inside(x.handle()).unwrap_or_else(|| elsewhere(K::name(), x))
+}
+
+/// The ops that programs call have compared the devices of their operands and name the op; this is what
+/// is left to callers of primitives.
+#[cold]
+#[track_caller]
+fn elsewhere(backend: &str, x: &Tensor<Any>) -> ! {
+    raise(Error::Device {
+        op: "backend",
+        left: format!("one of {backend}"),
+        right: x.device().to_string(),
     })
 }
 
@@ -300,9 +242,11 @@ impl Backend for Any {
     }
 
     fn to_device(x: &Tensor<Any>, device: &Device) -> Tensor<Any> {
-        match (x.device(), device) {
-            (Device::Cpu(_), Device::Cpu(to)) => wrap(Cpu::to_device(inner(x), to)),
-        }
+        on!(device, K, to => wrap(match K::inside(x.handle()) {
+            Some(inner) => K::to_device(inner, to),
+            // Two backends know no shorter way than over the host.
+            None => K::upload(&Any::download(x), x.shape(), x.dtype(), to),
+        }))
     }
 
     fn cat(tensors: &[&Tensor<Any>], dim: usize) -> Tensor<Any> {

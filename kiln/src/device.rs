@@ -1,31 +1,69 @@
-//! Where tensors live, chosen at run time.
+//! Where tensors live, chosen at run time: by name, by index, or the best that is there.
 
 use std::fmt;
+use std::str::FromStr;
 
 use kiln_backend_cpu::CpuDevice;
+use kiln_tensor_core::Error;
 
-/// A device of one of the backends that this build has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Device {
-    /// The host's processor and memory.
-    Cpu(CpuDevice),
-}
+use crate::variants::{self, Device, Found, KEYS, on};
+
+/// The backends that a build can have; each but the first has a feature of its name.
+const BACKENDS: [&str; 3] = ["cpu", "opencl", "cuda"];
 
 impl Device {
-    /// The fastest device that is here.
+    /// The fastest device that is here: a GPU or another accelerator where a backend of this build finds
+    /// one, else the host. An OpenCL driver that computes on the host's processor is never the best.
     ///
     /// ```
     /// use kiln::Device;
     /// println!("training on {}", Device::best());
     /// ```
     pub fn best() -> Device {
-        Device::cpu()
+        let apart = |key: &&str| variants::here(key)?.into_iter().find(|found| found.apart);
+        KEYS.iter().rev().find_map(apart).map_or_else(Device::cpu, |found| found.device)
     }
 
     /// The host's processor and memory.
     pub fn cpu() -> Device {
         Device::Cpu(CpuDevice)
+    }
+
+    /// The OpenCL device of this index among those of all drivers; [`available`](Device::available) lists
+    /// them. With the feature `opencl`. Whether it is there shows when it is used.
+    #[cfg(feature = "opencl")]
+    pub fn opencl(index: usize) -> Device {
+        Device::OpenCl(kiln_backend_opencl::OpenClDevice(index))
+    }
+
+    /// The devices of this machine that the backends of this build can use.
+    ///
+    /// ```
+    /// use kiln::Device;
+    /// for device in Device::available() {
+    ///     println!("{device}: {}", device.name().unwrap_or_default());
+    /// }
+    /// assert!(Device::available().contains(&Device::cpu()));
+    /// ```
+    pub fn available() -> Vec<Device> {
+        let all = KEYS.iter().filter_map(|key| variants::here(key)).flatten();
+        all.map(|found| found.device).collect()
+    }
+
+    /// Whether it is here and can be used.
+    pub fn is_available(&self) -> bool {
+        self.found().is_some()
+    }
+
+    /// What its maker calls it; nothing if it is not here.
+    pub fn name(&self) -> Option<String> {
+        self.found().map(|found| found.name)
+    }
+
+    fn found(&self) -> Option<Found> {
+        let text = self.to_string();
+        let key = text.split(':').next().unwrap_or_default();
+        variants::here(key)?.into_iter().find(|found| found.device == *self)
     }
 }
 
@@ -37,11 +75,60 @@ impl Default for Device {
 }
 
 impl fmt::Display for Device {
+    /// `cpu`, `opencl:0`, …: what [`from_str`](Device::from_str) reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Device::Cpu(device) => device.fmt(f),
-        }
+        on!(self, _K, device => device.fmt(f))
     }
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    /// `cpu`, `opencl` (the first of them) or `opencl:1`, if the device is here.
+    ///
+    /// ```
+    /// use kiln::Device;
+    /// assert_eq!("cpu".parse::<Device>()?, Device::cpu());
+    /// let error = "cpu:7".parse::<Device>().unwrap_err();
+    /// assert_eq!(error.to_string(), "device: there is no cpu:7 here; there is: cpu");
+    /// # kiln::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// With [`Error::Argument`] if nothing is called so, if the feature that would give it is off, or if
+    /// this machine has no such device.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let key = text.split(':').next().unwrap_or_default();
+        let why = match variants::here(key) {
+            Some(found) => {
+                let first = format!("{key}:0");
+                let called = |found: &&Found| {
+                    let name = found.device.to_string();
+                    name == text || (text == key && name == first)
+                };
+                if let Some(found) = found.iter().find(called) {
+                    return Ok(found.device.clone());
+                }
+                absent(text, key, &found)
+            }
+            None if BACKENDS.contains(&key) => format!(
+                "{text} needs the feature `{key}` of the crate kiln, which this program was built \
+                 without"
+            ),
+            None => format!("`{text}` is no device; known are {}", BACKENDS.join(", ")),
+        };
+        Err(Error::Argument { op: "device", why })
+    }
+}
+
+fn absent(text: &str, key: &str, found: &[Found]) -> String {
+    if found.is_empty() {
+        return format!(
+            "there is no {text} here: this machine has no {key} device, or its driver is missing"
+        );
+    }
+    let names: Vec<String> = found.iter().map(|found| found.device.to_string()).collect();
+    format!("there is no {text} here; there is: {}", names.join(", "))
 }
 
 impl kiln_tensor_core::Device for Device {}

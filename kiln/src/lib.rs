@@ -122,13 +122,16 @@
 mod any;
 mod device;
 pub mod prelude;
+mod variants;
 
-pub use any::{Any, AnyTensor};
-pub use device::Device;
+pub use any::Any;
 pub use kiln_tensor_core::{Error, Result, catch, manual_seed};
+pub use variants::{AnyTensor, Device};
 
 pub use kiln_autograd as autograd;
 pub use kiln_backend_cpu as cpu;
+#[cfg(feature = "opencl")]
+pub use kiln_backend_opencl as opencl;
 pub use kiln_data as data;
 pub use kiln_nn as nn;
 pub use kiln_optim as optim;
