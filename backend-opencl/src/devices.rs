@@ -2,8 +2,9 @@
 
 use std::sync::{LazyLock, OnceLock};
 
+use kiln_backend_gpu::DeviceKind;
 use kiln_tensor_core::{Error, Result};
-use opencl3::device::{CL_DEVICE_TYPE_ALL, Device};
+use opencl3::device::{CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, Device};
 use opencl3::platform::get_platforms;
 
 use crate::OpenClDevice;
@@ -12,6 +13,7 @@ use crate::runtime::Open;
 struct Found {
     device: Device,
     name: String,
+    kind: DeviceKind,
     open: OnceLock<Result<Open, String>>,
 }
 
@@ -24,7 +26,12 @@ static FOUND: LazyLock<Vec<Found>> = LazyLock::new(|| {
         .map(|id| {
             let device = Device::new(id);
             let name = device.name().unwrap_or_else(|_| "unnamed".into());
-            Found { device, name, open: OnceLock::new() }
+            let kind = match device.dev_type() {
+                Ok(bits) if bits & CL_DEVICE_TYPE_GPU != 0 => DeviceKind::Gpu,
+                Ok(bits) if bits & CL_DEVICE_TYPE_CPU != 0 => DeviceKind::Cpu,
+                _ => DeviceKind::Other,
+            };
+            Found { device, name, kind, open: OnceLock::new() }
         })
         .collect()
 });
@@ -32,6 +39,11 @@ static FOUND: LazyLock<Vec<Found>> = LazyLock::new(|| {
 /// The devices of this machine and their names.
 pub fn devices() -> Vec<(OpenClDevice, &'static str)> {
     FOUND.iter().enumerate().map(|(i, found)| (OpenClDevice(i), &found.name[..])).collect()
+}
+
+/// What kind of device it is, without opening it; nothing if it is not there.
+pub fn kind(device: OpenClDevice) -> Option<DeviceKind> {
+    FOUND.get(device.0).map(|found| found.kind)
 }
 
 /// Whether there is a device.
@@ -45,8 +57,8 @@ pub(crate) fn open(device: &OpenClDevice) -> Result<&'static Open> {
     let Some(found) = FOUND.get(device.0) else {
         return Err(no(format!("there are {} OpenCL devices on this machine", FOUND.len())));
     };
-    let open = found
-        .open
-        .get_or_init(|| Open::new(&found.device, &found.name).map_err(|error| error.to_string()));
+    let open = found.open.get_or_init(|| {
+        Open::new(&found.device, &found.name, found.kind).map_err(|error| error.to_string())
+    });
     open.as_ref().map_err(|why| no(format!("{} cannot be opened: {why}", found.name)))
 }

@@ -9,7 +9,8 @@ mod runtime;
 
 use std::fmt;
 
-pub use devices::{devices, is_available};
+pub use devices::{devices, is_available, kind};
+pub use kiln_backend_gpu::DeviceKind;
 pub use runtime::Driver;
 
 /// The backend.

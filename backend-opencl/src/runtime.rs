@@ -10,7 +10,7 @@ use opencl3::command_queue::{
     enqueue_write_buffer,
 };
 use opencl3::context::Context;
-use opencl3::device::{CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, Device};
+use opencl3::device::Device;
 use opencl3::error_codes::{
     CL_DEVICE_NOT_AVAILABLE, CL_INVALID_BUFFER_SIZE, CL_INVALID_COMMAND_QUEUE, CL_INVALID_CONTEXT,
     CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, ClError,
@@ -42,15 +42,10 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(device: &Device, name: &str) -> Result<Open, ClError> {
+    pub(crate) fn new(device: &Device, name: &str, kind: DeviceKind) -> Result<Open, ClError> {
         let context = Context::from_device(device)?;
         #[allow(deprecated, reason = "OpenCL 1.2 has no other way")]
         let queue = CommandQueue::create_default(&context, 0)?;
-        let kind = match device.dev_type()? {
-            t if t & CL_DEVICE_TYPE_GPU != 0 => DeviceKind::Gpu,
-            t if t & CL_DEVICE_TYPE_CPU != 0 => DeviceKind::Cpu,
-            _ => DeviceKind::Other,
-        };
         let largest_group = device.max_work_group_size()?;
         let traits = Traits {
             name: name.to_owned(),

@@ -90,12 +90,12 @@ impl FromStr for Device {
     /// use kiln::Device;
     /// assert_eq!("cpu".parse::<Device>()?, Device::cpu());
     /// let error = "cpu:7".parse::<Device>().unwrap_err();
-    /// assert_eq!(error.to_string(), "device: there is no cpu:7 here; there is: cpu");
-    /// # kiln::Result::Ok(())
+    /// assert_eq!(error.to_string(), "cpu:7 cannot be used: it is not here; there is: cpu");
+    /// # Ok::<(), kiln::Error>(())
     /// ```
     ///
     /// # Errors
-    /// With [`Error::Argument`] if nothing is called so, if the feature that would give it is off, or if
+    /// With [`Error::NoDevice`] if nothing is called so, if the feature that would give it is off, or if
     /// this machine has no such device.
     fn from_str(text: &str) -> Result<Self, Error> {
         let key = text.split(':').next().unwrap_or_default();
@@ -109,26 +109,24 @@ impl FromStr for Device {
                 if let Some(found) = found.iter().find(called) {
                     return Ok(found.device.clone());
                 }
-                absent(text, key, &found)
+                absent(key, &found)
             }
-            None if BACKENDS.contains(&key) => format!(
-                "{text} needs the feature `{key}` of the crate kiln, which this program was built \
-                 without"
-            ),
-            None => format!("`{text}` is no device; known are {}", BACKENDS.join(", ")),
+            None if BACKENDS.contains(&key) => {
+                format!("this program was built without the feature `{key}` of the crate kiln")
+            }
+            None => format!("nothing is called so; there are the backends {}", BACKENDS.join(", ")),
         };
-        Err(Error::Argument { op: "device", why })
+        Err(Error::NoDevice { device: text.to_owned(), why })
     }
 }
 
-fn absent(text: &str, key: &str, found: &[Found]) -> String {
+/// Why none of the devices of a backend that were found is the one.
+fn absent(key: &str, found: &[Found]) -> String {
     if found.is_empty() {
-        return format!(
-            "there is no {text} here: this machine has no {key} device, or its driver is missing"
-        );
+        return format!("this machine has no {key} device, or its driver is not installed");
     }
     let names: Vec<String> = found.iter().map(|found| found.device.to_string()).collect();
-    format!("there is no {text} here; there is: {}", names.join(", "))
+    format!("it is not here; there is: {}", names.join(", "))
 }
 
 impl kiln_tensor_core::Device for Device {}

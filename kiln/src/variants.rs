@@ -134,11 +134,11 @@ fn host() -> Vec<Found> {
 
 #[cfg(feature = "opencl")]
 fn opencl() -> Vec<Found> {
-    // Until devices tell GPUs from processors, none is taken to be better than the host.
+    use kiln_backend_opencl::{DeviceKind, devices, kind};
     let found = |(device, name): (OpenClDevice, &str)| Found {
         device: Device::OpenCl(device),
         name: name.to_owned(),
-        apart: false,
+        apart: kind(device) != Some(DeviceKind::Cpu),
     };
-    kiln_backend_opencl::devices().into_iter().map(found).collect()
+    devices().into_iter().map(found).collect()
 }
