@@ -6,7 +6,7 @@ use kiln_tensor_core::{
 };
 
 use crate::launch::done;
-use crate::ops::{index, map, matmul, reduce, scan, sort, windows};
+use crate::ops::{conv, index, map, matmul, pool, reduce, scan, sort};
 use crate::storage::{self, Storage, fresh};
 use crate::{Gpu, Runtime};
 
@@ -116,7 +116,7 @@ impl<R: Runtime> Backend for Gpu<R> {
     }
 
     fn conv(x: &Tensor<Self>, weight: &Tensor<Self>, spec: &ConvSpec) -> Tensor<Self> {
-        windows::conv(x, weight, spec)
+        conv::conv(x, weight, spec)
     }
 
     fn conv_grad_input(
@@ -125,7 +125,7 @@ impl<R: Runtime> Backend for Gpu<R> {
         input: &Shape,
         spec: &ConvSpec,
     ) -> Tensor<Self> {
-        windows::conv_grad_input(grad, weight, input, spec)
+        conv::conv_grad_input(grad, weight, input, spec)
     }
 
     fn conv_grad_weight(
@@ -134,19 +134,19 @@ impl<R: Runtime> Backend for Gpu<R> {
         weight: &Shape,
         spec: &ConvSpec,
     ) -> Tensor<Self> {
-        windows::conv_grad_weight(grad, x, weight, spec)
+        conv::conv_grad_weight(grad, x, weight, spec)
     }
 
     fn max_pool(x: &Tensor<Self>, spec: &PoolSpec) -> (Tensor<Self>, Tensor<Self>) {
-        windows::max_pool(x, spec)
+        pool::max_pool(x, spec)
     }
 
     fn avg_pool(x: &Tensor<Self>, spec: &PoolSpec) -> Tensor<Self> {
-        windows::avg_pool(x, spec)
+        pool::avg_pool(x, spec)
     }
 
     fn avg_pool_grad(grad: &Tensor<Self>, input: &Shape, spec: &PoolSpec) -> Tensor<Self> {
-        windows::avg_pool_grad(grad, input, spec)
+        pool::avg_pool_grad(grad, input, spec)
     }
 
     fn gather(x: &Tensor<Self>, dim: usize, at: &Tensor<Self>) -> Tensor<Self> {

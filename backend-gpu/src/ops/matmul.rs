@@ -2,7 +2,9 @@
 
 use kiln_tensor_core::{DType, Layout, Shape, Tensor};
 
-use crate::launch::{Call, supported};
+use super::pack::{Strided, strided};
+use super::product::{Sizes, Tile, pays, product};
+use crate::launch::{Call, supported, traits};
 use crate::place::walk;
 use crate::source::{Operand, specialise};
 use crate::storage::fresh;
@@ -28,6 +30,26 @@ pub(crate) fn matmul<R: Runtime>(a: &Tensor<Gpu<R>>, b: &Tensor<Gpu<R>>) -> Tens
     };
     let (walk, _) = walk("matmul", &batch, &[lead(a), lead(b)], |_| false);
     let step = |x: &Tensor<Gpu<R>>, d: usize| x.strides()[d] as i64;
+    let sizes = Sizes { batch: batch.numel(), m, n, k };
+    if let Some(tile) = Tile::of(traits::<R>(device), dtype).filter(|_| pays(sizes)) {
+        let pack = |x: &Tensor<Gpu<R>>, size: usize, along: usize, step: usize, width: usize| {
+            let lead = lead(x);
+            let alone = lead.strides().iter().all(|&stride| stride == 0);
+            let batch = match alone {
+                true => Layout::new(Shape::scalar(), [].as_slice().into(), lead.offset()),
+                false => lead,
+            };
+            let steps = [0, x.strides()[step]];
+            let along = x.strides()[along];
+            let matrix = Strided { batch, size, along, k, inner: k, steps };
+            let packed = strided("matmul", x, &matrix, width);
+            if alone { packed.shared() } else { packed }
+        };
+        let a = pack(a, m, rank - 2, rank - 1, tile.rows);
+        let b = pack(b, n, rank - 1, rank - 2, tile.columns());
+        product(tile, (&a, &b), sizes, (&out, 0));
+        return out;
+    }
     let special = specialise(out.numel());
     let operand = |name| Operand::new(name, dtype, special);
     let (x, w, y) = (operand("x"), operand("w"), operand("y"));

@@ -1,12 +1,16 @@
 //! One file per kind of primitive: its kernel and how it is launched.
 
+pub(crate) mod conv;
 pub(crate) mod index;
 pub(crate) mod map;
 pub(crate) mod matmul;
+mod pack;
+pub(crate) mod pool;
+mod product;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod sort;
-pub(crate) mod windows;
+mod windows;
 
 use kiln_tensor_core::Tensor;
 
