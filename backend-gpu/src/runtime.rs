@@ -45,6 +45,8 @@ pub struct Traits {
     pub group: usize,
     /// The most work-items of a group.
     pub largest_group: usize,
+    /// Bytes of the vector registers, where a work-item has some.
+    pub vector_bytes: usize,
     /// Work-items that run in step and exchange values, where a kernel may use that.
     pub sub_group: Option<usize>,
     /// Bytes of local memory that a group has.

@@ -56,6 +56,7 @@ impl Open {
             units: device.max_compute_units()? as usize,
             group: GROUP.min(largest_group),
             largest_group,
+            vector_bytes: 4 * device.native_vector_width_float()? as usize,
             // Sub-groups are an extension of OpenCL 2, whose width each kernel has to ask for.
             sub_group: None,
             local_bytes: device.local_mem_size()? as usize,

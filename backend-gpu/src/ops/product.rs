@@ -23,7 +23,8 @@ pub(crate) struct Tile {
 impl Tile {
     /// The tile for a compute dtype, where the device is one for this kind of product.
     pub(crate) fn of(traits: &Traits, dtype: DType) -> Option<Tile> {
-        if traits.kind != DeviceKind::Cpu || traits.dialect != Dialect::OpenCl || !dtype.is_float() {
+        if traits.kind != DeviceKind::Cpu || traits.dialect != Dialect::OpenCl || !dtype.is_float()
+        {
             return None;
         }
         // 32 registers hold 24 sums, 2 of one operand and 1 of the other; 16 hold 12.
@@ -75,9 +76,7 @@ pub(crate) fn product<R: Runtime>(
         .tensor(b.elements())
         .operand(&y, out)
         .value(first as i64)
-        .run_groups("product", (tile, out.dtype()), (tiles, 1), || {
-            body(tile, out.dtype(), &y)
-        });
+        .run_groups("product", (tile, out.dtype()), (tiles, 1), || body(tile, out.dtype(), &y));
 }
 
 fn body(tile: Tile, dtype: DType, y: &Operand) -> String {

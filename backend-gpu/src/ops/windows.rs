@@ -81,10 +81,3 @@ pub(crate) fn pool_spec(x: &[usize], y: &[usize], spec: &PoolSpec) -> Spec {
         dilation: three(&spec.dilation, 1),
     }
 }
-
-impl Spec {
-    /// Whether windows move by one element in every dim.
-    pub(crate) fn is_dense(&self) -> bool {
-        self.stride == [1; 3]
-    }
-}

@@ -43,7 +43,7 @@ fn value(expr: &Expr, instr: &Instr) -> String {
             let bits = philox::mantissa(instr.dtype);
             format!("uniform_f32(p{seed}, p{stream}, index, {bits})")
         }
-        Op::Unary(op) if of(0).is_float() => float_unary(op, &arg(0)),
+        Op::Unary(op) if of(0).is_float() => float_unary(op, &arg(0), computed(of(0))),
         Op::Unary(op) => whole_unary(op, &arg(0), instr.dtype),
         Op::Binary(op) if float => float_binary(op, &arg(0), &arg(1)),
         Op::Binary(op) if instr.dtype == DType::Bool => bool_binary(op, &arg(0), &arg(1)),
@@ -81,13 +81,14 @@ fn wrap(x: &str, dtype: DType) -> String {
     format!("({ty})({}){x}", narrow(dtype).unwrap_or(ty))
 }
 
-fn float_unary(op: UnaryOp, x: &str) -> String {
+fn float_unary(op: UnaryOp, x: &str, ty: &str) -> String {
     let name = match op {
         UnaryOp::Neg => return format!("-{x}"),
         UnaryOp::Sign => return format!("({x} > 0 ? 1 : {x} < 0 ? -1 : {x})"),
         UnaryOp::IsNan => return format!("({x} != {x})"),
         UnaryOp::IsInf => return format!("(isinf({x}) != 0)"),
         UnaryOp::Not => unreachable!("integers and bools only"),
+        UnaryOp::Tanh => return format!("tanh_{ty}({x})"),
         UnaryOp::Abs => "fabs",
         UnaryOp::Floor => "floor",
         UnaryOp::Ceil => "ceil",
@@ -108,7 +109,6 @@ fn float_unary(op: UnaryOp, x: &str) -> String {
         UnaryOp::Atan => "atan",
         UnaryOp::Sinh => "sinh",
         UnaryOp::Cosh => "cosh",
-        UnaryOp::Tanh => "tanh",
         UnaryOp::Asinh => "asinh",
         UnaryOp::Acosh => "acosh",
         UnaryOp::Atanh => "atanh",

@@ -3,9 +3,9 @@
 use kiln_tensor_core::Shape;
 
 use super::T;
+use super::columns::Windows;
 use crate::Runtime;
 use crate::launch::Call;
-use crate::ops::pack::Windows;
 use crate::ops::windows::{SPEC, Spec, decode};
 use crate::source::{Operand, specialise};
 use crate::storage::fresh;

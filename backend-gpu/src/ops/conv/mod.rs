@@ -1,13 +1,15 @@
 //! Convolution and its gradients: as products of packed windows where that pays, else straight from the
 //! formula.
 
+mod columns;
 mod direct;
 mod packed;
 
 use kiln_tensor_core::{ConvSpec, Shape, Tensor};
 
-use super::pack::Windows;
 use super::windows::{Spec, conv_spec, plain};
+use columns::Windows;
+
 use crate::launch::supported;
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};

@@ -1,17 +1,18 @@
 //! Convolution as products: one for each image and group.
 
-use kiln_tensor_core::{Layout, Shape, Tensor};
+use kiln_tensor_core::{Layout, Shape};
 
 use super::T;
+use super::columns::{Windows, columns};
 use crate::Runtime;
 use crate::launch::traits;
-use crate::ops::pack::{Strided, Windows, strided, windows};
+use crate::ops::pack::{Strided, strided};
 use crate::ops::product::{Sizes, Tile, pays, product};
 use crate::ops::windows::Spec;
 use crate::storage::fresh;
 
 /// Packed windows of several images take at most so many elements at once.
-const AT_ONCE: usize = 8 << 20;
+const AT_ONCE: usize = 1 << 22;
 
 /// The result, or nothing where packing does not pay.
 #[track_caller]
@@ -35,9 +36,8 @@ pub(super) fn products<R: Runtime>(
         return None;
     }
     let at_once = (AT_ONCE / (groups * n * k).max(1)).clamp(1, batch);
-    let chunks = |step: usize| {
-        (0..batch).step_by(step).map(move |image| (image, step.min(batch - image)))
-    };
+    let chunks =
+        |step: usize| (0..batch).step_by(step).map(move |image| (image, step.min(batch - image)));
     if which == Windows::Weight {
         let (grad, x) = operands;
         let rows = |(image, images): (usize, usize)| Strided {
@@ -60,14 +60,14 @@ pub(super) fn products<R: Runtime>(
             );
             let packed = (
                 &strided(op, grad, &rows(chunk), tile.rows),
-                &windows(which, x, spec, chunk, tile.columns()),
+                &columns(which, x, spec, chunk, tile.columns()),
             );
             let sizes = Sizes { batch: chunk.1 * groups, m, n, k };
             product(tile, packed, sizes, (&parts, 0));
             parts.sum_dims([0], false)
         });
         let sum = sums.reduce(|a, b| a + b).expect("a batch has an image");
-        return Some(sum.to_dtype(grad.dtype()).reshape(shape));
+        return Some(sum.to_dtype(grad.dtype()).reshape_to(shape));
     }
     let (x, weight) = operands;
     let rows = Strided {
@@ -87,9 +87,9 @@ pub(super) fn products<R: Runtime>(
     let (weights, at_once) = if groups == 1 { (weights.shared(), at_once) } else { (weights, 1) };
     let out = fresh::<R>(shape, x.dtype(), x.device());
     for (image, images) in chunks(at_once) {
-        let columns = windows(which, x, spec, (image, images), tile.columns());
+        let seen = columns(which, x, spec, (image, images), tile.columns());
         let sizes = Sizes { batch: images * groups, m, n, k };
-        product(tile, (&weights, &columns), sizes, (&out, image * groups * m * n));
+        product(tile, (&weights, &seen), sizes, (&out, image * groups * m * n));
     }
     Some(out)
 }
