@@ -1,0 +1,177 @@
+//! Work that is large enough for kernels of its own (packed products, rows side by side), against the CPU
+//! backend in `f64`. The table of ops is of small shapes.
+
+use kiln_backend_cpu::{Cpu, CpuDevice};
+use kiln_backend_opencl::{OpenCl, OpenClDevice};
+use kiln_tensor_core::{Backend, ConvSpec, DType, Tensor, manual_seed};
+
+const CPU: CpuDevice = CpuDevice;
+
+/// Numbers near 1 that `dtype` holds, on both.
+fn numbers(shape: &[usize], dtype: DType) -> (Tensor<OpenCl>, Tensor<Cpu>) {
+    let x = Tensor::<Cpu>::randn(shape, &CPU).to_dtype(dtype);
+    let device = OpenClDevice::default();
+    let there = OpenCl::upload(&Cpu::download(&x), x.shape(), dtype, &device);
+    (there, x.to_dtype(DType::F64))
+}
+
+/// Fails where `got` is further from `want` than rounding explains: `steps` roundings of what the sums of
+/// absolute values are, and one of the result.
+fn close(what: &str, got: &Tensor<OpenCl>, want: &Tensor<Cpu>, sums: &Tensor<Cpu>, steps: usize) {
+    assert_eq!(got.dims(), want.dims(), "{what}");
+    let unit = |dtype: DType| match dtype {
+        DType::F64 => f64::EPSILON,
+        DType::F16 => 2f64.powi(-10),
+        DType::BF16 => 2f64.powi(-7),
+        _ => f64::from(f32::EPSILON),
+    };
+    let (inside, outside) = (unit(got.dtype().compute()), unit(got.dtype()));
+    let got = got.to_dtype(DType::F64).to_vec::<f64>();
+    for (i, ((got, want), sum)) in
+        got.iter().zip(want.to_vec::<f64>()).zip(sums.to_vec::<f64>()).enumerate()
+    {
+        let allowed = inside * (steps as f64 + 2.0) * sum + outside * want.abs();
+        assert!((got - want).abs() <= allowed, "{what}: {got} at {i} where {want} is right");
+    }
+}
+
+#[test]
+fn products() {
+    manual_seed(1);
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        for [m, k, n] in [[37, 65, 43], [12, 64, 96], [5, 300, 33], [130, 70, 16]] {
+            for forms in 0..4 {
+                let (left, right) = (forms & 1 == 1, forms & 2 == 2);
+                let (a, a64) = numbers(&if left { [k, m] } else { [m, k] }, dtype);
+                let (b, b64) = numbers(&if right { [n, k] } else { [k, n] }, dtype);
+                let turned = |x: &Tensor<OpenCl>, on: bool| if on { x.t() } else { x.clone() };
+                let turned64 = |x: &Tensor<Cpu>, on: bool| if on { x.t() } else { x.clone() };
+                let got = turned(&a, left).matmul(&turned(&b, right));
+                let (a64, b64) = (turned64(&a64, left), turned64(&b64, right));
+                let what = format!("{dtype} [{m}, {k}] x [{k}, {n}], form {forms}");
+                close(&what, &got, &a64.matmul(&b64), &a64.abs().matmul(&b64.abs()), k);
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_of_products() {
+    manual_seed(2);
+    let dtype = DType::F32;
+    for [left, right] in
+        [[&[3, 2, 20, 40][..], &[3, 2, 40, 50]], [&[3, 1, 20, 40], &[1, 2, 40, 50]]]
+    {
+        let ((a, a64), (b, b64)) = (numbers(left, dtype), numbers(right, dtype));
+        let sums = a64.abs().matmul(&b64.abs());
+        close(&format!("{left:?}"), &a.matmul(&b), &a64.matmul(&b64), &sums, 40);
+    }
+    // The same matrix for all.
+    let ((a, a64), (b, b64)) = (numbers(&[6, 20, 40], dtype), numbers(&[40, 50], dtype));
+    close("one", &a.matmul(&b), &a64.matmul(&b64), &a64.abs().matmul(&b64.abs()), 40);
+}
+
+#[test]
+fn convolutions() {
+    manual_seed(3);
+    let cases: [(&[usize], &[usize], [usize; 4]); 6] = [
+        // input, weight, [stride, padding, dilation, groups]
+        (&[3, 5, 17, 19], &[7, 5, 3, 3], [1, 1, 1, 1]),
+        (&[3, 5, 17, 19], &[7, 5, 3, 4], [2, 1, 1, 1]),
+        (&[2, 8, 23, 21], &[12, 4, 3, 3], [1, 2, 2, 2]),
+        (&[2, 8, 23, 21], &[12, 4, 5, 3], [3, 2, 1, 2]),
+        (&[2, 9, 300], &[6, 9, 5], [1, 4, 2, 1]),
+        (&[2, 6, 7, 9, 8], &[6, 6, 3, 2, 3], [1, 1, 1, 1]),
+    ];
+    for dtype in [DType::F32, DType::F64, DType::BF16] {
+        for (input, weight, [stride, padding, dilation, groups]) in cases {
+            let all = |size: usize| std::iter::repeat_n(size, input.len() - 2).collect();
+            let spec = ConvSpec {
+                stride: all(stride),
+                padding: all(padding),
+                dilation: all(dilation),
+                groups,
+            };
+            let what = format!("{dtype} {input:?} by {weight:?}, {spec:?}");
+            let ((x, x64), (w, w64)) = (numbers(input, dtype), numbers(weight, dtype));
+            let want = Cpu::conv(&x64, &w64, &spec);
+            let sums = Cpu::conv(&x64.abs(), &w64.abs(), &spec);
+            let taps = weight[1..].iter().product();
+            close(&what, &OpenCl::conv(&x, &w, &spec), &want, &sums, taps);
+
+            let (g, g64) = numbers(want.dims(), dtype);
+            let got = OpenCl::conv_grad_input(&g, &w, x.shape(), &spec);
+            let want = Cpu::conv_grad_input(&g64, &w64, x64.shape(), &spec);
+            let sums = Cpu::conv_grad_input(&g64.abs(), &w64.abs(), x64.shape(), &spec);
+            close(&format!("gradient of {what}"), &got, &want, &sums, taps * weight[0] / weight[1]);
+
+            let got = OpenCl::conv_grad_weight(&g, &x, w.shape(), &spec);
+            let want = Cpu::conv_grad_weight(&g64, &x64, w64.shape(), &spec);
+            let sums = Cpu::conv_grad_weight(&g64.abs(), &x64.abs(), w64.shape(), &spec);
+            let terms = g.numel() / g.dims()[1];
+            close(&format!("weight's gradient of {what}"), &got, &want, &sums, terms);
+        }
+    }
+}
+
+#[test]
+fn sums() {
+    manual_seed(4);
+    for dtype in [DType::F32, DType::F64, DType::F16] {
+        let (x, x64) = numbers(&[33, 50, 61], dtype);
+        for dims in [&[0][..], &[1], &[2], &[0, 1], &[1, 2], &[0, 2], &[0, 1, 2]] {
+            let dims: Vec<isize> = dims.iter().map(|&d| d as isize).collect();
+            let sum = |x: &Tensor<Cpu>| x.sum_dims(&dims[..], false);
+            let terms = x.numel() / sum(&x64).numel();
+            let got = x.sum_dims(&dims[..], false);
+            close(&format!("{dtype} over {dims:?}"), &got, &sum(&x64), &sum(&x64.abs()), terms);
+            // Transposed, so that other dims lie side by side.
+            let (x, x64) = (x.transpose(0, 2), x64.transpose(0, 2));
+            let sum = |x: &Tensor<Cpu>| x.sum_dims(&dims[..], false);
+            let terms = x.numel() / sum(&x64).numel();
+            let got = x.sum_dims(&dims[..], false);
+            close(
+                &format!("{dtype} turned, over {dims:?}"),
+                &got,
+                &sum(&x64),
+                &sum(&x64.abs()),
+                terms,
+            );
+        }
+    }
+}
+
+#[test]
+fn extremes_and_their_places() {
+    manual_seed(5);
+    let (x, x64) = numbers(&[70, 300], DType::F32);
+    // Equal extremes and NaN: the first place counts.
+    let (x, x64) = (x.round(), x64.round());
+    for dim in [0, 1] {
+        assert_eq!(x.argmax(dim, false).to_vec::<i64>(), x64.argmax(dim, false).to_vec::<i64>());
+        assert_eq!(x.argmin(dim, false).to_vec::<i64>(), x64.argmin(dim, false).to_vec::<i64>());
+        let (got, want) = (x.amax_dims([dim], false), x64.amax_dims([dim], false));
+        assert_eq!(got.to_dtype(DType::F64).to_vec::<f64>(), want.to_vec::<f64>());
+    }
+}
+
+#[test]
+fn maps() {
+    manual_seed(6);
+    for dtype in [DType::F32, DType::F16] {
+        let ((x, x64), (bias, bias64)) = (numbers(&[130, 200], dtype), numbers(&[200], dtype));
+        let ((column, column64), (y, y64)) =
+            (numbers(&[130, 1], dtype), numbers(&[200, 130], dtype));
+        let one = |sum: &Tensor<Cpu>| sum.abs() + 4.0;
+        for (what, got, want) in [
+            ("flat", &x * &x, &x64 * &x64),
+            ("scalar", &x * 3.0, &x64 * 3.0),
+            ("row", &x + &bias, &x64 + &bias64),
+            ("column", &x + &column, &x64 + &column64),
+            ("turned", &x + y.t(), &x64 + y64.t()),
+            ("part", x.narrow(1, 3, 150) * 2.0, x64.narrow(1, 3, 150) * 2.0),
+        ] {
+            close(&format!("{dtype} {what}"), &got, &want, &one(&want), 2);
+        }
+    }
+}
