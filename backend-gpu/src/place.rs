@@ -21,7 +21,7 @@ pub(crate) struct Sizes {
 #[repr(C)]
 pub(crate) struct Place {
     offset: i64,
-    strides: [i64; MAX_RANK],
+    pub(crate) strides: [i64; MAX_RANK],
 }
 
 /// Sizes, and the place of each operand.
@@ -82,6 +82,16 @@ pub(crate) fn walk(
 }
 
 impl Walk {
+    /// How many dims are left.
+    pub(crate) fn rank(&self) -> usize {
+        self.sizes.rank as usize
+    }
+
+    /// The size of one of them.
+    pub(crate) fn size(&self, dim: usize) -> usize {
+        self.sizes.sizes[dim] as usize
+    }
+
     /// Whether each operand lies as one row of elements side by side, or is one element.
     pub(crate) fn is_flat(&self) -> bool {
         self.sizes.rank <= 1 && self.places.iter().all(|p| p.is_one() || p.strides[0] == 1)

@@ -74,7 +74,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let (cpu, opencl) = (CpuDevice::default(), OpenClDevice::default());
+    let (cpu, opencl) = (CpuDevice, OpenClDevice::default());
     println!("{:<22} {:>9} {:>9} {:>6}", "milliseconds", "opencl", "cpu", "ratio");
     for (theirs, ours) in workloads::<OpenCl>().iter().zip(&workloads::<Cpu>()) {
         if !wanted.is_empty() && !wanted.iter().any(|name| ours.name.contains(&name[..])) {

@@ -22,5 +22,5 @@ pub(crate) fn is_lean(device: &Device) -> bool {
 /// not take it, the plain program still compiles.
 pub(crate) fn lean(source: &str) -> (String, String) {
     // The name is the guard of PoCL's header.
-    (format!("{DECLARATIONS}{source}"), format!("-cl-std=CL1.2 -D_OPENCL_H_ -I{HEADERS}"))
+    (format!("{DECLARATIONS}{source}"), format!("-w -cl-std=CL1.2 -D_OPENCL_H_ -I{HEADERS}"))
 }

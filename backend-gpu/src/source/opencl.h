@@ -16,6 +16,12 @@ typedef float f32;
 typedef double f64;
 #define BITS_F64(x) as_double(x)
 #endif
+// Before a loop whose turns use one element each, even where it is written to its own place.
+#ifdef __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT
+#endif
 #define ITEM ((i64)get_global_id(0))
 #define BITS_F32(x) as_float(x)
 #define F32_BITS(x) as_uint(x)

@@ -1,0 +1,170 @@
+//! `map_many`, `map_into`: a program over whole tensors.
+
+mod kernels;
+
+use std::fmt::Write;
+
+use kiln_tensor_core::{DType, Expr, Kernel, Layout, Outputs, Scalar, Shape, Tensor};
+use smallvec::SmallVec;
+
+use self::kernels::{BLOCK, Pass, Step};
+use crate::launch::{Call, supported, traits};
+use crate::place::walk;
+use crate::runtime::DeviceKind;
+use crate::source::{self, Operand, specialise};
+use crate::storage::fresh;
+use crate::{Gpu, Runtime};
+
+/// See `Backend::map_many`.
+#[track_caller]
+pub(crate) fn map_many<R: Runtime>(
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    shape: &Shape,
+    device: &R::Device,
+) -> Outputs<Gpu<R>> {
+    let outputs: Outputs<Gpu<R>> =
+        kernel.expr.outputs().iter().map(|o| fresh::<R>(shape, o.dtype, device)).collect();
+    launch(kernel, inputs, &outputs.iter().collect::<Vec<_>>(), shape, device);
+    outputs
+}
+
+/// See `Backend::map_into`.
+#[track_caller]
+pub(crate) fn map_into<R: Runtime>(
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    outputs: &[&Tensor<Gpu<R>>],
+) {
+    outputs.iter().for_each(|x| x.storage().written());
+    launch(kernel, inputs, outputs, outputs[0].shape(), outputs[0].device());
+}
+
+#[track_caller]
+fn launch<R: Runtime>(
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    outputs: &[&Tensor<Gpu<R>>],
+    shape: &Shape,
+    device: &R::Device,
+) {
+    let expr = kernel.expr;
+    supported::<R>("map", device, expr.instrs().iter().map(|i| i.dtype));
+    if shape.numel() == 0 {
+        return;
+    }
+    let layouts: SmallVec<[Layout; 4]> = inputs
+        .iter()
+        .chain(outputs)
+        .map(|x| x.layout().broadcast_to(shape).expect("the caller has checked the shapes"))
+        .collect();
+    let special = specialise(shape.numel());
+    let (walk, _) = walk("map", shape, &layouts, |_| false);
+    let cpu = traits::<R>(device).kind == DeviceKind::Cpu;
+    let way = match special {
+        true if walk.is_flat() => Way::Flat,
+        true if cpu && walk.rank() > 0 && walk.size(walk.rank() - 1) >= 16 => Way::Rows,
+        _ => Way::Any,
+    };
+    let steps: SmallVec<[Step; 8]> = match way {
+        Way::Any => SmallVec::new(),
+        _ => walk.places.iter().map(|place| Step::of(place, walk.rank())).collect(),
+    };
+    let operands: Vec<Operand> = inputs_of(expr, special)
+        .into_iter()
+        .chain(
+            expr.outputs()
+                .iter()
+                .enumerate()
+                .map(|(k, o)| Operand::new(format!("y{k}"), o.dtype, special)),
+        )
+        .collect();
+    let items = match way {
+        Way::Rows => {
+            let width = walk.size(walk.rank() - 1);
+            shape.numel() / width * width.div_ceil(BLOCK)
+        }
+        _ => shape.numel(),
+    };
+    let mut call = Call::<R>::new(device).value(items as i64);
+    if way != Way::Flat {
+        call = call.value(walk.sizes);
+    }
+    for ((operand, x), place) in operands.iter().zip(inputs.iter().chain(outputs)).zip(&walk.places)
+    {
+        call = call.operand(operand, x);
+        call = if way == Way::Flat { call.value(place.offset()) } else { call.value(*place) };
+    }
+    let key = (expr, special, way, &steps);
+    let pass = Pass { expr, operands: &operands, steps: &steps };
+    let call = with_params(call, kernel);
+    match way {
+        Way::Any => call.run("map", key, items, || pass.any()),
+        Way::Flat => call.run("map", key, items, || pass.flat()),
+        Way::Rows => call.run_groups("map", key, (items, 1), || pass.rows()),
+    }
+}
+
+/// How the elements are walked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    /// One by one, wherever they lie.
+    Any,
+    /// One by one, side by side.
+    Flat,
+    /// Row by row, a work-item takes a block of one: dividing for each element costs a CPU more than the work.
+    Rows,
+}
+
+/// A program's inputs `x0`, `x1`, … as operands of a kernel.
+pub(crate) fn inputs_of(expr: &Expr, special: bool) -> Vec<Operand> {
+    let input = |(k, &dtype): (usize, &DType)| Operand::new(format!("x{k}"), dtype, special);
+    expr.inputs().iter().enumerate().map(input).collect()
+}
+
+/// The values of a program's parameters, as the kernel declares them.
+pub(crate) fn with_params<'a, R: Runtime>(
+    mut call: Call<'a, R>,
+    kernel: Kernel<'_>,
+) -> Call<'a, R> {
+    for (&dtype, &value) in kernel.expr.params().iter().zip(kernel.params) {
+        call = match dtype.compute() {
+            DType::F64 => call.value(value.to_f64()),
+            DType::F32 => call.value(value.to_f64() as f32),
+            _ => call.value(whole(value, dtype)),
+        };
+    }
+    call
+}
+
+/// A number as an integer dtype holds it.
+fn whole(value: Scalar, dtype: DType) -> i64 {
+    if dtype == DType::Bool {
+        return i64::from(value.to_bool());
+    }
+    let v = value.to_i64();
+    let from_float = matches!(value, Scalar::F64(_));
+    let v = if from_float && dtype != DType::I64 {
+        v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))
+    } else {
+        v
+    };
+    match dtype {
+        DType::I32 => i64::from(v as i32),
+        DType::I16 => i64::from(v as i16),
+        DType::I8 => i64::from(v as i8),
+        DType::U8 => i64::from(v as u8),
+        _ => v,
+    }
+}
+
+/// Declares a program's own parameters.
+pub(crate) fn declare_params(c: &mut String, expr: &Expr) {
+    for (k, &dtype) in expr.params().iter().enumerate() {
+        let ty = match source::computed(dtype) {
+            "i32" => "i64",
+            ty => ty,
+        };
+        let _ = write!(c, ", {ty} p{k}");
+    }
+}

@@ -1,0 +1,172 @@
+//! `reduce`: a program's results combined along dims. Each work-item combines a piece of one output's
+//! elements; a second pass combines the pieces, in order. The pieces depend on the shape alone, so that
+//! results are the same on every run.
+
+mod kernels;
+
+use kiln_tensor_core::{DType, Kernel, Layout, ReduceOp, Shape, Tensor, ViewOp};
+use smallvec::SmallVec;
+
+use self::kernels::{FirstPass, LANES, second_pass};
+use super::map::{inputs_of, with_params};
+use crate::launch::{Call, supported, traits};
+use crate::place::{Walk, walk};
+use crate::runtime::DeviceKind;
+use crate::source::{Operand, program, specialise};
+use crate::storage::fresh;
+use crate::{Gpu, Runtime};
+
+/// The shortest piece.
+const PIECE: usize = 256;
+/// So many work-items keep a device busy.
+const BUSY: usize = 4096;
+/// So many keep the cores of a host busy, each with vectors.
+const BUSY_CORES: usize = 1024;
+
+/// See `Backend::reduce`.
+#[track_caller]
+pub(crate) fn reduce<R: Runtime>(
+    op: ReduceOp,
+    kernel: Kernel<'_>,
+    inputs: &[&Tensor<Gpu<R>>],
+    shape: &Shape,
+    dims: &[usize],
+) -> Tensor<Gpu<R>> {
+    let (expr, device) = (kernel.expr, inputs[0].device());
+    supported::<R>("reduce", device, expr.instrs().iter().map(|i| i.dtype));
+    let value = expr.outputs()[0].dtype;
+    let result = match op {
+        ReduceOp::ArgMax | ReduceOp::ArgMin => DType::I64,
+        ReduceOp::Any | ReduceOp::All => DType::Bool,
+        _ => value,
+    };
+    let kept: SmallVec<[usize; 6]> = (0..shape.rank()).filter(|d| !dims.contains(d)).collect();
+    let out_shape: Shape =
+        (0..shape.rank()).map(|d| if dims.contains(&d) { 1 } else { shape[d] }).collect();
+    let out = fresh::<R>(&out_shape, result, device);
+    let (n, length) = (out.numel(), dims.iter().map(|&d| shape[d]).product::<usize>());
+    if n == 0 {
+        return out;
+    }
+
+    let perm: SmallVec<[usize; 6]> = kept.iter().chain(dims).copied().collect();
+    let permuted: Shape = perm.iter().map(|&d| shape[d]).collect();
+    let mut layouts: SmallVec<[Layout; 4]> = inputs
+        .iter()
+        .map(|x| x.layout().broadcast_to(shape).expect("the caller has checked the shapes"))
+        .collect();
+    layouts.push(Layout::contiguous(shape));
+    let reordered =
+        |layout: &Layout| layout.view(&ViewOp::Permute(perm.clone())).expect("all dims");
+    let layouts: SmallVec<[Layout; 4]> = layouts.iter().map(reordered).collect();
+    // No elements: sizes of 0 are never walked.
+    let (walk, firsts) = walk("reduce", &permuted, &layouts, |d| d == kept.len());
+    let outer = firsts.iter().filter(|&&first| first < kept.len()).count();
+
+    let special = specialise(n * length);
+    let cpu = traits::<R>(device).kind == DeviceKind::Cpu;
+    let lanes = special && cpu && !is_arg(op) && !program::numbered(expr);
+    let order = if lanes { order(&walk, outer, inputs.len()) } else { Order::Any };
+    let lines = match order {
+        Order::Across => n / walk.size(outer - 1) * walk.size(outer - 1).div_ceil(LANES),
+        _ => n,
+    };
+    let busy = if order == Order::Any { BUSY } else { BUSY_CORES };
+    let pieces = length.div_ceil(PIECE).min(busy.div_ceil(lines)).max(1);
+    let per = length.div_ceil(pieces).max(1);
+    let pieces = length.div_ceil(per).max(1);
+    let direct = pieces == 1;
+    let part_shape = Shape::from([n * pieces]);
+    let (parts, places);
+    let (to, at) = if direct {
+        (&out, None)
+    } else {
+        parts = fresh::<R>(&part_shape, value.compute(), device);
+        places = is_arg(op).then(|| fresh::<R>(&part_shape, DType::I64, device));
+        (&parts, places.as_ref())
+    };
+    let mut call = Call::<R>::new(device)
+        .value((lines * pieces) as i64)
+        .value(pieces as i64)
+        .value(per as i64)
+        .value(length as i64)
+        .value(outer as i32)
+        .value(walk.sizes);
+    let xs = inputs_of(expr, special);
+    let y = match direct {
+        true => Operand::new("y", result, special),
+        false => Operand::new("y", value.compute(), true),
+    };
+    for ((operand, x), &place) in xs.iter().zip(inputs).zip(&walk.places) {
+        // Of an input without elements none is read.
+        call = call.operand(operand, if x.numel() == 0 { to } else { x }).value(place);
+    }
+    call = call.value(walk.places[inputs.len()]).operand(&y, to);
+    if let Some(at) = at {
+        call = call.tensor(at);
+    }
+    let ones: SmallVec<[bool; 4]> = walk.places[..inputs.len()]
+        .iter()
+        .map(|place| order != Order::Any && place.strides[order.side_by_side(&walk, outer)] == 1)
+        .collect();
+    let key = (op, expr, direct, special, order, &ones);
+    let pass = FirstPass { op, expr, direct, xs: &xs, y: &y };
+    let body = || match order {
+        Order::Any => pass.any(),
+        Order::Along => pass.along(&ones),
+        Order::Across => pass.across(&ones),
+    };
+    let call = with_params(call, kernel);
+    match order {
+        Order::Any => call.run("reduce", key, lines * pieces, body),
+        _ => call.run_groups("reduce", key, (lines * pieces, 1), body),
+    }
+    if !direct {
+        let last = Operand::new("y", result, special);
+        let mut call = Call::<R>::new(device).value(n as i64).value(pieces as i64);
+        call = call.tensor(to).operand(&last, &out);
+        if let Some(at) = at {
+            call = call.tensor(at);
+        }
+        let key = (op, value, special);
+        call.run("reduce_parts", key, n, || second_pass(op, value, &last));
+    }
+    out
+}
+
+/// In which order elements are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Order {
+    /// One after the other, wherever they lie.
+    Any,
+    /// Those that are combined lie side by side: many sums of every so many-th.
+    Along,
+    /// Those of neighbouring results lie side by side: many results at once.
+    Across,
+}
+
+impl Order {
+    /// The merged dim whose elements lie side by side.
+    fn side_by_side(self, walk: &Walk, outer: usize) -> usize {
+        if self == Order::Across { outer - 1 } else { walk.rank() - 1 }
+    }
+}
+
+/// The order that reads memory as it lies.
+fn order(walk: &Walk, outer: usize, inputs: usize) -> Order {
+    let dense = |dim: usize, least: usize| {
+        walk.size(dim) >= least
+            && walk.places[..inputs].iter().all(|p| matches!(p.strides[dim], 0 | 1))
+    };
+    if walk.rank() > outer && dense(walk.rank() - 1, LANES / 2) {
+        Order::Along
+    } else if outer > 0 && dense(outer - 1, 16) {
+        Order::Across
+    } else {
+        Order::Any
+    }
+}
+
+fn is_arg(op: ReduceOp) -> bool {
+    matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin)
+}
