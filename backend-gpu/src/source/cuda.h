@@ -1,6 +1,5 @@
-#include <cuda_fp16.h>
 #define KERNEL extern "C" __global__
-#define DEVICE __device__ static
+#define DEVICE static __device__
 #define GLOBAL
 typedef signed char i8;
 typedef short i16;
@@ -16,6 +15,18 @@ typedef double f64;
 #define ITEM ((i64)blockIdx.x * blockDim.x + threadIdx.x)
 #define BITS_F32(x) __uint_as_float(x)
 #define F32_BITS(x) __float_as_uint(x)
-#define BITS_F64(x) __longlong_as_double(x)
-#define LOAD_F16(p, i) __half2float(((const __half *)(p))[i])
-#define STORE_F16(p, i, v) (((__half *)(p))[i] = __float2half_rn(v))
+#define BITS_F64(x) __longlong_as_double((i64)(x))
+#define INFINITY __uint_as_float(0x7f800000u)
+// Instructions, so that no header is needed: the compiler alone is found on more machines.
+DEVICE f32 from_f16(u16 bits) {
+  f32 x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+  return x;
+}
+DEVICE u16 to_f16(f32 x) {
+  u16 bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+}
+#define LOAD_F16(p, i) from_f16(((const u16*)(p))[i])
+#define STORE_F16(p, i, v) (((u16*)(p))[i] = to_f16(v))

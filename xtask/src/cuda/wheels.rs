@@ -24,17 +24,31 @@ pub fn include() -> PathBuf {
     folder().join("nvidia/cu13/include")
 }
 
+/// Written last, so that a fetch that was cut off is repeated.
+const STAMP: &str = "fetched";
+
+/// Where the wheels are, if they are.
+///
+/// # Errors
+/// How to get them.
+pub fn there() -> Result<PathBuf, String> {
+    let fetched = std::fs::read_to_string(folder().join(STAMP));
+    if fetched.is_ok_and(|text| text == WHEELS.join("\n")) {
+        return Ok(folder());
+    }
+    Err("NVIDIA's compiler is not in target/cuda-wheels; fetch it with: cargo xtask cuda wheels"
+        .into())
+}
+
 /// Unpacks the wheels unless they are there, and returns where.
 ///
 /// # Errors
 /// What is missing: Python, pip or the network.
 pub fn fetch() -> Result<PathBuf, String> {
-    let folder = folder();
-    // Written last, so that a fetch that was cut off is repeated.
-    let stamp = folder.join("fetched");
-    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == WHEELS.join("\n")) {
+    if let Ok(folder) = there() {
         return Ok(folder);
     }
+    let folder = folder();
     let python = ["python3", "python"]
         .into_iter()
         .find(|python| shell::works(python, &["-m", "pip", "--version"]))
@@ -44,6 +58,6 @@ pub fn fetch() -> Result<PathBuf, String> {
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     pip.args(["--root-user-action=ignore", "--target"]).arg(&folder).args(WHEELS);
     shell::run(&mut pip).map_err(|error| format!("{error:#}; is there a network?"))?;
-    std::fs::write(&stamp, WHEELS.join("\n")).map_err(|error| error.to_string())?;
+    std::fs::write(folder.join(STAMP), WHEELS.join("\n")).map_err(|error| error.to_string())?;
     Ok(folder)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use cargo_metadata::MetadataCommand;
 
-use crate::{shell, system, tidy};
+use crate::{cuda, shell, system, tidy};
 use tally::Tally;
 
 /// Runs everything that must hold, cheapest first: `.ci/run` calls exactly this.
@@ -43,7 +43,7 @@ enum Outcome {
 }
 
 #[rustfmt::skip]
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "tidy", does: "the drawing is true: dependencies, unsafe, file sizes, paths in documents", run: tidy },
     Step { name: "format", does: "cargo fmt --check", run: format },
     Step { name: "clippy", does: "lints of all targets, warnings denied", run: clippy },
@@ -52,6 +52,7 @@ const STEPS: [Step; 10] = [
     Step { name: "doc-tests", does: "the programs in the documentation and in README.md", run: doc_tests },
     Step { name: "simd", does: "results of the CPU backend again, with the vectors of lesser machines and with none", run: simd },
     Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
+    Step { name: "cuda", does: "every CUDA kernel compiles, for three generations of devices, with NVIDIA's compiler", run: cuda },
     Step { name: "demo", does: "the digits classifier learns, its weights load again, and a NaN loss stops it", run: demo },
     Step { name: "docs", does: "the documentation builds, warnings denied", run: docs },
 ];
@@ -202,6 +203,35 @@ fn has_blas() -> Result<bool> {
     let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
     let mut packages = metadata.packages.iter().filter(|p| p.name.as_str() == "kiln-backend-cpu");
     Ok(packages.any(|package| package.features.contains_key("blas")))
+}
+
+/// Needs no device: the compiler comes as a Python package.
+fn cuda(args: &Args) -> Outcome {
+    let wheels = if args.no_install { cuda::wheels::there() } else { cuda::wheels::fetch() };
+    let wheels = match wheels {
+        Ok(wheels) => wheels,
+        Err(why) => return Outcome::NotRun(why),
+    };
+    let table = match cuda::is_up_to_date() {
+        Ok(true) => Tally::check(true),
+        Ok(false) => {
+            println!(
+                "the driver's functions are not what the header declares: cargo xtask cuda functions"
+            );
+            Tally::check(false)
+        }
+        Err(error) => return failed(&error),
+    };
+    let mut command = shell::cargo(["test", "--package", "kiln-backend-cuda", "--test", "compile"]);
+    command.args(["--no-fail-fast", "--quiet"]).env("PYTHONPATH", wheels).env_remove("CUDA_HOME");
+    match shell::tee(&mut command) {
+        Ok((ok, text)) => {
+            let mut tally = Tally::parse(&text, ok);
+            tally += table;
+            Outcome::Ran(tally)
+        }
+        Err(error) => failed(&error),
+    }
 }
 
 fn demo(_: &Args) -> Outcome {

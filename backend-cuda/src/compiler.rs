@@ -1,0 +1,40 @@
+//! NVIDIA's compiler, NVRTC. It needs no device: kernels for any architecture compile on any machine.
+//!
+//! It is looked for in `CUDA_HOME` and `CUDA_PATH`, in the Python packages of `PYTHONPATH`, of the active
+//! environment, of the user and of the system (`pip install nvidia-cuda-nvrtc`), in `/usr/local/cuda`, and
+//! where the system looks for libraries. Headers beside it (`nvidia-cuda-runtime`, `nvidia-cuda-crt`,
+//! `nvidia-cuda-cccl`) are found by kernels that include some; Kiln's do not.
+
+use std::path::Path;
+
+use kiln_tensor_core::{Error, Result};
+
+use crate::runtime::nvrtc;
+
+/// Whether there is a compiler.
+pub fn is_available() -> bool {
+    nvrtc::compiler().is_ok()
+}
+
+/// Why there is none, and how to get it; `None` where there is one.
+pub fn absence() -> Option<&'static str> {
+    nvrtc::compiler().err()
+}
+
+/// The compiler's version and the file that it is in.
+pub fn version() -> Option<((i32, i32), &'static Path)> {
+    nvrtc::compiler().ok().map(|compiler| (compiler.version, &*compiler.from))
+}
+
+/// Compiles a source to the machine code (a cubin) of an architecture such as `sm_90`.
+///
+/// # Errors
+/// If there is no compiler, or the source does not compile: with what the compiler wrote.
+pub fn cubin(source: &str, entry: &str, arch: &str) -> Result<Vec<u8>> {
+    let failed = |log: String| Error::Backend {
+        device: arch.into(),
+        why: format!("kernel `{entry}` does not compile: {log}"),
+    };
+    let compiler = nvrtc::compiler().map_err(|why| failed(why.into()))?;
+    compiler.cubin(source, arch).map_err(failed)
+}

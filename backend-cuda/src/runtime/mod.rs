@@ -1,0 +1,3 @@
+//! The driver.
+
+pub(crate) mod nvrtc;
