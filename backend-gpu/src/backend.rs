@@ -6,7 +6,7 @@ use kiln_tensor_core::{
 };
 
 use crate::launch::done;
-use crate::ops::{conv, index, map, matmul, pool, reduce, scan, sort};
+use crate::ops::{conv, index, layer_norm, map, matmul, pool, reduce, scan, softmax, sort};
 use crate::storage::{self, Storage, fresh};
 use crate::{Gpu, Runtime};
 
@@ -178,5 +178,43 @@ impl<R: Runtime> Backend for Gpu<R> {
 
     fn nonzero(x: &Tensor<Self>) -> Tensor<Self> {
         index::nonzero(x)
+    }
+
+    fn softmax(x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::softmax(x, dim)
+    }
+
+    fn softmax_grad(grad: &Tensor<Self>, y: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::softmax_grad(grad, y, dim)
+    }
+
+    fn log_softmax(x: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::log_softmax(x, dim)
+    }
+
+    fn log_softmax_grad(grad: &Tensor<Self>, y: &Tensor<Self>, dim: usize) -> Tensor<Self> {
+        softmax::log_softmax_grad(grad, y, dim)
+    }
+
+    fn layer_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        bias: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 3] {
+        layer_norm::layer_norm(x, weight, bias, dims, eps)
+    }
+
+    fn layer_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        mean: &Tensor<Self>,
+        rstd: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        _: f64,
+    ) -> [Tensor<Self>; 3] {
+        layer_norm::layer_norm_grad(grad, x, mean, rstd, weight, dims)
     }
 }

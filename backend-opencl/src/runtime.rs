@@ -30,7 +30,7 @@ pub struct Driver;
 
 /// Work-items of a group. Few, fixed sizes: PoCL compiles a kernel again for each.
 const GROUP: usize = 64;
-const OPTIONS: &str = "-cl-std=CL1.2";
+const OPTIONS: &str = "-w -cl-std=CL1.2";
 
 /// An open device.
 #[derive(Debug)]

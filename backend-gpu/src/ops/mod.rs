@@ -2,6 +2,8 @@
 
 pub(crate) mod conv;
 pub(crate) mod index;
+pub(crate) mod layer_norm;
+mod lines;
 pub(crate) mod map;
 pub(crate) mod matmul;
 mod pack;
@@ -9,6 +11,7 @@ pub(crate) mod pool;
 mod product;
 pub(crate) mod reduce;
 pub(crate) mod scan;
+pub(crate) mod softmax;
 pub(crate) mod sort;
 mod windows;
 

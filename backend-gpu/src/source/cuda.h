@@ -12,6 +12,10 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 #define INDEPENDENT
+#define LANE ((int)threadIdx.x)
+#define GROUP_ID ((i64)blockIdx.x)
+#define LOCAL __shared__
+#define BARRIER __syncthreads()
 #define ITEM ((i64)blockIdx.x * blockDim.x + threadIdx.x)
 #define BITS_F32(x) __uint_as_float(x)
 #define F32_BITS(x) __float_as_uint(x)

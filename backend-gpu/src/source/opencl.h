@@ -22,6 +22,10 @@ typedef double f64;
 #else
 #define INDEPENDENT
 #endif
+#define LANE ((int)get_local_id(0))
+#define GROUP_ID ((i64)get_group_id(0))
+#define LOCAL __local
+#define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
 #define ITEM ((i64)get_global_id(0))
 #define BITS_F32(x) as_float(x)
 #define F32_BITS(x) as_uint(x)

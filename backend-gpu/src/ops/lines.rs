@@ -1,0 +1,242 @@
+//! Fused work on lines: the elements along one dim. On a GPU a line is a group's, which shares what it adds up
+//! in local memory; on the cores of a host it is one work-item's, which keeps many sums side by side.
+
+use std::hash::Hash;
+
+use kiln_tensor_core::{DType, Layout, Tensor};
+use smallvec::SmallVec;
+
+use crate::launch::{Call, supported, traits};
+use crate::place::walk;
+use crate::runtime::DeviceKind;
+use crate::source::{Operand, computed};
+use crate::{Gpu, Runtime};
+
+/// Work-items that share a line.
+const GROUP: usize = 256;
+/// Sums that one work-item keeps side by side.
+const LANES: usize = 64;
+
+/// A tensor that a kernel reads or writes line by line.
+pub(crate) struct Line<'a, R: Runtime> {
+    /// What the kernel calls it.
+    pub(crate) name: &'static str,
+    pub(crate) tensor: &'a Tensor<Gpu<R>>,
+    pub(crate) written: bool,
+    /// Whether it has one element for a whole line.
+    pub(crate) single: bool,
+}
+
+impl<'a, R: Runtime> Line<'a, R> {
+    pub(crate) fn read(name: &'static str, tensor: &'a Tensor<Gpu<R>>) -> Self {
+        Line { name, tensor, written: false, single: false }
+    }
+
+    pub(crate) fn write(name: &'static str, tensor: &'a Tensor<Gpu<R>>) -> Self {
+        Line { name, tensor, written: true, single: false }
+    }
+
+    /// One element for each line.
+    pub(crate) fn single(self) -> Self {
+        Line { single: true, ..self }
+    }
+}
+
+/// Writes the C of a kernel on lines. Element `i` of tensor `x` is `get("x", "i")`.
+pub(crate) struct Writer {
+    ty: &'static str,
+    /// Each tensor's operand, and the text of its element `i`'s place.
+    operands: Vec<(&'static str, Operand, String)>,
+    group: bool,
+}
+
+impl Writer {
+    /// The C type of values.
+    pub(crate) fn ty(&self) -> &'static str {
+        self.ty
+    }
+
+    fn operand(&self, name: &str) -> (&Operand, &str) {
+        let (_, operand, place) =
+            self.operands.iter().find(|(known, ..)| *known == name).expect("a tensor of the call");
+        (operand, place)
+    }
+
+    /// Element `i` of a tensor, as a value.
+    pub(crate) fn get(&self, name: &str) -> String {
+        let (operand, place) = self.operand(name);
+        operand.load(place)
+    }
+
+    /// A statement that stores element `i`.
+    pub(crate) fn set(&self, name: &str, value: &str) -> String {
+        let (operand, place) = self.operand(name);
+        operand.store(place, value)
+    }
+
+    /// Runs statements for each `i` of the line.
+    pub(crate) fn each(&self, statements: &str) -> String {
+        match self.group {
+            true => format!("    for (i64 i = LANE; i < n; i += {GROUP}) {{ {statements} }}\n"),
+            false => format!("    INDEPENDENT for (i64 i = 0; i < n; ++i) {{ {statements} }}\n"),
+        }
+    }
+
+    /// Runs statements once for the line.
+    pub(crate) fn once(&self, statements: &str) -> String {
+        match self.group {
+            true => format!("    if (LANE == 0) {{ {statements} }}\n"),
+            false => format!("    {statements}\n"),
+        }
+    }
+
+    /// Defines `name` as what `combine` (of `acc` and `v`) makes of `value` for each `i`.
+    pub(crate) fn fold(&self, name: &str, start: &str, combine: &str, value: &str) -> String {
+        let ty = self.ty;
+        if self.group {
+            return format!(
+                "    {ty} {name};
+    {{
+    {ty} acc = {start};
+    for (i64 i = LANE; i < n; i += {GROUP}) {{ const {ty} v = {value}; acc = {combine}; }}
+    shared[LANE] = acc;
+    BARRIER;
+    for (int half = {GROUP} / 2; half > 0; half /= 2) {{
+        if (LANE < half) {{ const {ty} v = shared[LANE + half]; acc = {combine}; shared[LANE] = acc; }}
+        BARRIER;
+    }}
+    {name} = shared[0];
+    BARRIER;
+    }}
+"
+            );
+        }
+        format!(
+            "    {ty} {name} = {start};
+    {{
+    {ty} lanes[{LANES}];
+    const i64 whole = n / {LANES} * {LANES};
+    if (whole) {{
+    for (int j = 0; j < {LANES}; ++j) lanes[j] = {start};
+    for (i64 from = 0; from < whole; from += {LANES}) for (int j = 0; j < {LANES}; ++j) {{
+        const i64 i = from + j;
+        const {ty} v = {value}, acc = lanes[j];
+        lanes[j] = {combine};
+    }}
+    for (int j = 0; j < {LANES}; ++j) {{ const {ty} v = lanes[j], acc = {name}; {name} = {combine}; }}
+    }}
+    for (i64 i = whole; i < n; ++i) {{ const {ty} v = {value}, acc = {name}; {name} = {combine}; }}
+    }}
+"
+        )
+    }
+
+    /// The sum of `value` over the line.
+    pub(crate) fn sum(&self, name: &str, value: &str) -> String {
+        self.fold(name, "0", "acc + v", value)
+    }
+
+    /// The largest of the line; NaN if any is.
+    pub(crate) fn max(&self, name: &str, value: &str) -> String {
+        self.fold(name, "-INFINITY", "(acc != acc || acc > v) ? acc : v", value)
+    }
+}
+
+/// Runs a kernel over the lines of tensors along `dim`: all have one shape but for `single` ones, whose size
+/// there is 1; without elements nothing runs. `write` gives the statements, `numbers` are the kernel's `c0`, `c1`, … .
+#[track_caller]
+pub(crate) fn lines<R: Runtime>(
+    op: &'static str,
+    key: impl Hash,
+    dim: usize,
+    tensors: &[Line<'_, R>],
+    numbers: &[f64],
+    write: impl Fn(&Writer) -> String,
+) {
+    let whole = tensors.iter().find(|x| !x.single).expect("a tensor with lines").tensor;
+    let (device, dtype) = (whole.device(), whole.dtype());
+    supported::<R>(op, device, [dtype]);
+    let (n, mut shape) = (whole.dims()[dim], whole.shape().clone());
+    shape.remove(dim);
+    let count = shape.numel();
+    if count * n == 0 {
+        return;
+    }
+    let layouts: SmallVec<[Layout; 4]> = tensors
+        .iter()
+        .map(|x| {
+            let mut strides = x.tensor.layout().strides().to_vec();
+            strides.remove(dim);
+            let start = x.tensor.layout().offset();
+            Layout::new(shape.clone(), strides.as_slice().into(), start)
+        })
+        .collect();
+    let (walk, _) = walk(op, &shape, &layouts, |_| false);
+    let group = traits::<R>(device).kind != DeviceKind::Cpu;
+    let steps: SmallVec<[isize; 4]> =
+        tensors.iter().map(|x| if x.single { 0 } else { x.tensor.strides()[dim] }).collect();
+    let mut call = Call::<R>::new(device).value(count as i64).value(n as i64).value(walk.sizes);
+    let mut operands = Vec::new();
+    for ((x, &step), &place) in tensors.iter().zip(&steps).zip(&walk.places) {
+        let operand = Operand::new(x.name, x.tensor.dtype(), true);
+        call = call.operand(&operand, x.tensor).value(place).value(step as i64);
+        let element = match step {
+            0 => format!("{}_at", x.name),
+            1 => format!("{}_at + i", x.name),
+            _ => format!("{0}_at + i * {0}_step", x.name),
+        };
+        operands.push((x.name, operand, element));
+    }
+    for &number in numbers {
+        call = match dtype.compute() {
+            DType::F64 => call.value(number),
+            _ => call.value(number as f32),
+        };
+    }
+    let kinds: SmallVec<[(DType, isize); 4]> = tensors
+        .iter()
+        .zip(&steps)
+        .map(|(x, &s)| (x.tensor.dtype(), if s == 0 || s == 1 { s } else { 2 }))
+        .collect();
+    let items = if group { GROUP } else { 1 };
+    call.run_groups(op, (key, &kinds, group), (count, items), || {
+        let writer = Writer { ty: computed(dtype), operands, group };
+        body(op, tensors, numbers.len(), &writer, &write(&writer))
+    });
+}
+
+fn body<R: Runtime>(
+    op: &str,
+    tensors: &[Line<'_, R>],
+    numbers: usize,
+    writer: &Writer,
+    statements: &str,
+) -> String {
+    let ty = writer.ty;
+    let mut c = format!("KERNEL void {op}(i64 lines, i64 n, Sizes sizes");
+    for (x, (name, operand, _)) in tensors.iter().zip(&writer.operands) {
+        let pointer = if x.written { operand.write() } else { operand.read() };
+        c += &format!(", {pointer}, Place {name}_place, i64 {name}_step");
+    }
+    for k in 0..numbers {
+        c += &format!(", {ty} c{k}");
+    }
+    c += ") {\n";
+    if writer.group {
+        c += &format!("    LOCAL {ty} shared[{GROUP}];\n    const i64 line = GROUP_ID;\n");
+    } else {
+        c += "    const i64 line = ITEM;\n";
+    }
+    for (name, ..) in &writer.operands {
+        c += &format!("    i64 {name}_at = {name}_place.offset;\n");
+    }
+    c += "    i64 rest = line;
+    for (int d = (int)sizes.rank - 1; d >= 0; --d) {
+        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];
+        rest = next;
+";
+    for (name, ..) in &writer.operands {
+        c += &format!("        {name}_at += k * {name}_place.strides[d];\n");
+    }
+    c + "    }\n" + statements + "}\n"
+}
