@@ -101,6 +101,10 @@ impl<B: Backend> Backend for Autograd<B> {
         B::reset_peak_memory(device);
     }
 
+    fn empty_cache(device: &B::Device) {
+        B::empty_cache(device);
+    }
+
     // ------------------------------------------------------------------ elementwise
 
     fn map(

@@ -66,6 +66,10 @@ impl Backend for Cpu {
         storage::reset_peak();
     }
 
+    fn empty_cache(_: &CpuDevice) {
+        storage::empty_cache();
+    }
+
     fn adopt(memory: Arc<dyn HostMemory>, shape: &Shape, device: &CpuDevice) -> Tensor<Self> {
         let dtype = memory.dtype();
         let storage = Storage::adopt(memory, shape.numel().saturating_mul(dtype.size()));

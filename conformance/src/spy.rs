@@ -230,6 +230,11 @@ impl<B: Backend> Backend for Spy<B> {
         B::reset_peak_memory(device);
     }
 
+    fn empty_cache(device: &B::Device) {
+        count("empty_cache");
+        B::empty_cache(device);
+    }
+
     fn map(
         kernel: Kernel<'_>,
         inputs: &[&Tensor<Self>],

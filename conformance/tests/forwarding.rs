@@ -96,6 +96,7 @@ const METHODS: &[(&str, Leaves, Call)] = &[
     ("is_unique", Nothing, |_| { W::is_unique(&T::ones([2], (&Dev, DType::F64))); vec![] }),
     ("memory", Nothing, |_| { W::memory(&Dev); vec![] }),
     ("reset_peak_memory", Nothing, |_| { W::reset_peak_memory(&Dev); vec![] }),
+    ("empty_cache", Nothing, |_| { W::empty_cache(&Dev); vec![] }),
     ("map", Node("DoubleBackward"), |o| {
         let program = program(&o.matrix);
         vec![W::map(Kernel::new(&program), &[&o.matrix], o.matrix.shape(), &Dev)]

@@ -59,6 +59,7 @@ const NO_PRIMITIVES: &[&str] = &[
     "is_unique",
     "memory",
     "reset_peak_memory",
+    "empty_cache",
     "adopt",
     "records",
     "requires_grad",

@@ -92,6 +92,10 @@ impl Backend for Any {
         on!(device, K, on => K::reset_peak_memory(on));
     }
 
+    fn empty_cache(device: &Device) {
+        on!(device, K, on => K::empty_cache(on));
+    }
+
     fn map(
         kernel: Kernel<'_>,
         inputs: &[&Tensor<Any>],

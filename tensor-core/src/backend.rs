@@ -220,13 +220,17 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     fn avg_pool_grad(grad: &Tensor<Self>, input: &Shape, spec: &PoolSpec) -> Tensor<Self>;
 
     // ------------------------------------------------------------------ required: by index
+    // An index that is out of range is `Error::Index`: here, or, on a device that nothing waits for, from
+    // the next `download` or `sync`, with the caller's place in it.
 
     /// `out[…, i, …] = x[…, index[…, i, …], …]` with `i` at `dim`. `index` is `i64`, of the rank of `x`
     /// and no longer than `x` in the other dims.
+    #[track_caller]
     fn gather(x: &Tensor<Self>, dim: usize, index: &Tensor<Self>) -> Tensor<Self>;
 
     /// A copy of `x` with `src[…, i, …]` combined into place `[…, index[…, i, …], …]` along `dim`.
     /// `index` and `src` have one shape, no longer than `x` in the other dims.
+    #[track_caller]
     fn scatter(
         op: ScatterOp,
         x: &Tensor<Self>,
@@ -236,9 +240,11 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     ) -> Tensor<Self>;
 
     /// The slices of `x` along `dim` that a 1-d `i64` index names.
+    #[track_caller]
     fn index_select(x: &Tensor<Self>, dim: usize, index: &Tensor<Self>) -> Tensor<Self>;
 
     /// A copy of `x` with slice `i` of `src` added to slice `index[i]` along `dim`, in order of `i`.
+    #[track_caller]
     fn index_add(
         x: &Tensor<Self>,
         dim: usize,
@@ -268,6 +274,11 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     }
 
     // ------------------------------------------------------------------ provided: memory
+
+    /// Gives the memory that the allocator keeps for reuse back to the system.
+    fn empty_cache(device: &Self::Device) {
+        let _ = device;
+    }
 
     /// A tensor that shares a buffer of the program, so that a change on either side shows on the other.
     fn adopt(memory: Arc<dyn HostMemory>, shape: &Shape, device: &Self::Device) -> Tensor<Self> {

@@ -47,7 +47,7 @@ pub enum Error {
         right: String,
     },
     /// An index or a dimension outside its range.
-    #[error("{op}: {what} {index} is out of range for size {size} (shape {shape})")]
+    #[error("{op}: {what} {index} is out of range for size {size} (shape {shape}){}", place(*.called))]
     Index {
         /// The op's name.
         op: &'static str,
@@ -59,6 +59,9 @@ pub enum Error {
         size: usize,
         /// The shape that is indexed.
         shape: Shape,
+        /// Where the op was called, if the error comes up later: at the next value that is read, from a
+        /// device that nothing waits for before.
+        called: Option<&'static Location<'static>>,
     },
     /// A misuse of differentiation: backward twice, of a non-scalar, a write to a saved tensor, …
     #[error("{op}: {why}")]
@@ -171,6 +174,10 @@ fn out_of_memory(asked: usize, free: Option<usize>) -> String {
         "out of memory: {} asked for{free}; drop tensors or work in smaller batches",
         mib(asked)
     )
+}
+
+fn place(called: Option<&Location<'_>>) -> String {
+    called.map_or(String::new(), |at| format!("; called at {at}"))
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

@@ -180,6 +180,7 @@ impl<B: Backend> Tensor<B> {
                 index: dim as i64,
                 size: count,
                 shape: self.shape().clone(),
+                called: None,
             });
         }
         at as usize

@@ -294,7 +294,7 @@ pub(crate) fn check(
             let place = at[0] + start + (wrong % walk.len) as isize * walk.step[0];
             index = values[place as usize];
         });
-        raise(Error::Index { op, what: "index", index, size, shape: shape.clone() });
+        raise(Error::Index { op, what: "index", index, size, shape: shape.clone(), called: None });
     }
 }
 

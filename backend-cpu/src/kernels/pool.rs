@@ -240,6 +240,7 @@ fn max_grad_as<T: Real>(planes: usize, grad: &[T], indices: &[i64], out: &mut [T
                         index: at,
                         size: in_len,
                         shape: input.clone(),
+                        called: None,
                     }),
                 }
             }

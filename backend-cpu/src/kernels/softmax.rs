@@ -226,6 +226,7 @@ fn classes(target: &Tensor<Cpu>, classes: usize, ignore: i64) -> Vec<Option<usiz
                 index: class,
                 size: classes,
                 shape: target.shape().clone(),
+                called: None,
             });
         }
         Some(class as usize)

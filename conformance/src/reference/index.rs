@@ -15,7 +15,14 @@ fn aimed(
 ) -> Vec<usize> {
     let (at, size) = (value.to_i64(), shape[dim]);
     if at < 0 || at >= size as i64 {
-        raise(Error::Index { op, what: "index", index: at, size, shape: shape.clone() });
+        raise(Error::Index {
+            op,
+            what: "index",
+            index: at,
+            size,
+            shape: shape.clone(),
+            called: None,
+        });
     }
     let mut index = index.to_vec();
     index[dim] = at as usize;

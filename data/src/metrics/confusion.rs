@@ -79,6 +79,7 @@ impl ConfusionMatrix {
                 index,
                 size: classes,
                 shape: shape(target),
+                called: None,
             });
         }
         for (&predicted, &target) in predicted.iter().zip(target) {

@@ -65,6 +65,7 @@ impl<B: Backend> Embedding<B> {
                 index: index as i64,
                 size,
                 shape: weight.shape().clone(),
+                called: None,
             });
         }
         init::zeros_(&weight.narrow(0, at as usize, 1));

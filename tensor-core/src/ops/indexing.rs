@@ -221,6 +221,7 @@ impl<B: Backend> Tensor<B> {
                 index: wanted as i64,
                 size: self.rank(),
                 shape: self.shape().clone(),
+                called: None,
             });
         }
         let mut x = self.clone();
@@ -259,6 +260,7 @@ impl<B: Backend> Tensor<B> {
                 index: at as i64,
                 size,
                 shape: self.shape().clone(),
+                called: None,
             });
         }
         let slice = ViewOp::Slice { dim, start: start as usize, len: 1, step: 1 };
@@ -386,6 +388,7 @@ fn check<B: Backend>(index: &Tensor<B>, size: usize, sizes: &Shape) {
             index: value,
             size,
             shape: sizes.clone(),
+            called: None,
         });
     }
 }

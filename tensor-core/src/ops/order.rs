@@ -39,6 +39,7 @@ impl<B: Backend> Tensor<B> {
                 index: k as i64,
                 size: x.dims()[dim],
                 shape: self.shape().clone(),
+                called: None,
             });
         }
         let (values, positions) = B::topk(&x, k, dim, largest);

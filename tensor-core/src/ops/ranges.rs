@@ -225,6 +225,7 @@ impl<B: Backend> Tensor<B> {
                     index: class,
                     size: classes,
                     shape: self.shape().clone(),
+                    called: None,
                 });
             }
         }

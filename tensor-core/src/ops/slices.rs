@@ -20,6 +20,7 @@ impl<B: Backend> Tensor<B> {
                 index: index as i64,
                 size,
                 shape: self.shape().clone(),
+                called: None,
             });
         }
         let one = ViewOp::Slice { dim, start: start as usize, len: 1, step: 1 };

@@ -106,6 +106,7 @@ impl<B: Backend> Tensor<B> {
                 index: start.saturating_add(len) as i64,
                 size: self.dims()[at],
                 shape: self.shape().clone(),
+                called: None,
             });
         }
         self.view_as_op(&ViewOp::Slice { dim: at, start, len, step: 1 })
