@@ -5,9 +5,9 @@ use kiln_tensor_core::{
     ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
-use crate::launch::done;
+use crate::launch::{done, opened};
 use crate::ops::{conv, index, layer_norm, map, matmul, pool, reduce, scan, softmax, sort};
-use crate::storage::{self, Storage, fresh};
+use crate::storage::{Storage, fresh};
 use crate::{Gpu, Runtime};
 
 impl<R: Runtime> Backend for Gpu<R> {
@@ -24,23 +24,23 @@ impl<R: Runtime> Backend for Gpu<R> {
             if dtype == DType::Bool {
                 // Kernels rely on 0 and 1.
                 let flags: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
-                done(R::write(device, buffer, 0, &flags));
+                done(opened::<R>(device).write(device, buffer, &flags));
             } else {
-                done(R::write(device, buffer, 0, bytes));
+                done(opened::<R>(device).write(device, buffer, bytes));
             }
         }
         out
     }
 
     fn download(x: &Tensor<Self>) -> Vec<u8> {
-        let plain = x.is_contiguous()
-            && x.layout().offset() == 0
-            && x.storage().bytes() == x.numel() * x.dtype().size();
-        let x = if plain { x.clone() } else { x.copy() };
         let mut bytes = vec![0; x.numel() * x.dtype().size()];
-        if let Some(buffer) = x.storage().buffer() {
-            done(R::read(x.device(), buffer, 0, &mut bytes));
+        if bytes.is_empty() {
+            return bytes;
         }
+        let x = x.contiguous();
+        let from = x.layout().offset() * x.dtype().size();
+        let buffer = x.storage().buffer().expect("an element to read");
+        done(opened::<R>(x.device()).read(x.device(), (buffer, from), &mut bytes));
         bytes
     }
 
@@ -53,7 +53,7 @@ impl<R: Runtime> Backend for Gpu<R> {
     }
 
     fn sync(device: &R::Device) {
-        done(R::sync(device));
+        done(opened::<R>(device).sync(device));
     }
 
     fn version(x: &Tensor<Self>) -> u64 {
@@ -68,12 +68,16 @@ impl<R: Runtime> Backend for Gpu<R> {
         x.storage().is_unique()
     }
 
-    fn memory(_: &R::Device) -> MemoryStats {
-        storage::stats()
+    fn memory(device: &R::Device) -> MemoryStats {
+        opened::<R>(device).memory()
     }
 
-    fn reset_peak_memory(_: &R::Device) {
-        storage::reset_peak();
+    fn reset_peak_memory(device: &R::Device) {
+        opened::<R>(device).reset_peak_memory();
+    }
+
+    fn empty_cache(device: &R::Device) {
+        opened::<R>(device).empty_cache();
     }
 
     fn map_many(

@@ -1,13 +1,16 @@
 //! Passing arguments, launching.
 
 use std::hash::Hash;
+use std::panic::Location;
 
 use bytemuck::Pod;
-use kiln_tensor_core::{DType, Error, Result, Tensor, raise};
+use kiln_tensor_core::{DType, Error, Result, Shape, Tensor, raise};
 use smallvec::SmallVec;
 
 use crate::Gpu;
-use crate::runtime::{Arg, Launch, Runtime, Traits};
+use crate::faults::Watch;
+use crate::opened::{Args, Opened};
+use crate::runtime::{Arg, Runtime, Traits};
 use crate::source::Operand;
 
 /// What a result is, or a panic with the typed error of the device.
@@ -17,8 +20,13 @@ pub(crate) fn done<T>(result: Result<T>) -> T {
 }
 
 #[track_caller]
+pub(crate) fn opened<R: Runtime>(device: &R::Device) -> &'static Opened<R> {
+    done(R::opened(device))
+}
+
+#[track_caller]
 pub(crate) fn traits<R: Runtime>(device: &R::Device) -> &'static Traits {
-    done(R::opened(device)).traits()
+    opened::<R>(device).traits()
 }
 
 /// Requires that the device computes in the dtypes.
@@ -40,6 +48,7 @@ pub(crate) fn supported<R: Runtime>(
 /// A launch in the making: arguments in the order of the kernel's parameters.
 pub(crate) struct Call<'a, R: Runtime> {
     device: &'a R::Device,
+    watch: Option<Watch>,
     args: SmallVec<[Value<'a, R>; 12]>,
 }
 
@@ -50,7 +59,7 @@ enum Value<'a, R: Runtime> {
 
 impl<'a, R: Runtime> Call<'a, R> {
     pub(crate) fn new(device: &'a R::Device) -> Self {
-        Call { device, args: SmallVec::new() }
+        Call { device, watch: None, args: SmallVec::new() }
     }
 
     /// A number or a struct.
@@ -72,6 +81,15 @@ impl<'a, R: Runtime> Call<'a, R> {
             Some(code) => call.value(code),
             None => call,
         }
+    }
+
+    /// The kernel reports an index that is out of range for a dim of this size with `FAULT(index)`, and has
+    /// `FAULTS` as its last parameter. The error names the op, and the caller of the functions around this
+    /// that have `#[track_caller]`.
+    #[track_caller]
+    pub(crate) fn watched(mut self, op: &'static str, size: usize, shape: &Shape) -> Self {
+        self.watch = Some(Watch { op, size, shape: shape.clone(), at: Location::caller() });
+        self
     }
 
     /// Compiles the kernel where that has not been done, and queues it over so many work-items, in groups of
@@ -103,17 +121,14 @@ impl<'a, R: Runtime> Call<'a, R> {
         if groups == 0 {
             return;
         }
-        let opened = done(R::opened(self.device));
-        let kernel = opened.kernels.get(self.device, &opened.traits, entry, key, body);
-        let kernel = done(kernel);
-        let args: SmallVec<[Arg<'_, R::Buffer>; 12]> = self
-            .args
-            .iter()
-            .map(|arg| match arg {
-                Value::Buffer(buffer) => Arg::Buffer(*buffer),
-                Value::Bytes(bytes) => Arg::Bytes(bytes),
-            })
-            .collect();
-        done(R::launch(self.device, kernel.kernel(), &Launch { groups, group, args: &args }));
+        let opened = opened::<R>(self.device);
+        let kernel = done(opened.kernel(self.device, entry, key, body));
+        let args = self.args.iter().map(|arg| match arg {
+            Value::Buffer(buffer) => Arg::Buffer(*buffer),
+            Value::Bytes(bytes) => Arg::Bytes(bytes),
+        });
+        let args: Args<'_, R> = args.collect();
+        let kernel = (entry, kernel.kernel());
+        done(opened.launch(self.device, kernel, (groups, group), &args, self.watch));
     }
 }

@@ -8,8 +8,10 @@
 //! | `runtime.rs` | what a driver crate provides |
 //! | `backend.rs` | `impl Backend for Gpu<R>`: chooses an op's file and calls it |
 //! | `source/` | C: the prelude, and programs (`Expr`) translated to statements |
-//! | `opened.rs` | what is kept of a device |
-//! | `kernels.rs` | compiling once |
+//! | `opened.rs` | what is kept of a device; every call to its driver |
+//! | `memory/` | the caching allocator |
+//! | `faults.rs` | indices that kernels find out of range |
+//! | `kernels.rs`, `disk.rs` | compiling once: in memory, on disk |
 //! | `launch.rs` | passing arguments, launching |
 //! | `place.rs` | layouts as kernels get them |
 //! | `ops/` | one file per kind of primitive: its kernel and how it is launched |
@@ -17,8 +19,11 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod disk;
+mod faults;
 mod kernels;
 mod launch;
+mod memory;
 mod opened;
 mod ops;
 mod place;
@@ -29,6 +34,7 @@ mod storage;
 use std::fmt;
 use std::marker::PhantomData;
 
+pub use kernels::compilations;
 pub use opened::Opened;
 pub use runtime::{Arg, DeviceKind, Dialect, Launch, Runtime, Traits};
 pub use storage::Storage;

@@ -68,6 +68,14 @@ pub enum Arg<'a, B> {
     Bytes(&'a [u8]),
 }
 
+impl<B> Clone for Arg<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Arg<'_, B> {}
+
 /// A kernel over work-items that are numbered from 0, in groups. Drivers may compile again for each size of
 /// a group, so kernels use few of them.
 #[derive(Debug)]
@@ -148,6 +156,13 @@ pub trait Runtime: Debug + Send + Sync + Sized + 'static {
 
     /// The kernel that `compile` gave these bytes with, on a device and driver of the same name.
     fn load(device: &Self::Device, binary: &[u8], entry: &str) -> Result<Self::Kernel>;
+
+    /// What `load` takes, from a driver that makes it at a cost and not in `compile`: asked for once after
+    /// the kernel has run.
+    fn binary(device: &Self::Device, kernel: &Self::Kernel) -> Option<Vec<u8>> {
+        let _ = (device, kernel);
+        None
+    }
 
     /// Queues a kernel. Errors that come to light later are those of a later call.
     fn launch(

@@ -1,25 +1,23 @@
-//! Elements in a device's memory: shared handles, versions, and what is allocated.
+//! Elements in a device's memory: shared handles and versions.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_tensor_core::{DType, Layout, MemoryStats, Placed, Result, Shape, Tensor, raise};
+use kiln_tensor_core::{DType, Layout, Placed, Result, Shape, Tensor};
 
-use crate::{Gpu, Runtime};
+use crate::launch::{done, opened};
+use crate::memory::Block;
+use crate::{Gpu, Opened, Runtime};
 
 /// A handle to elements in a device's memory; clones share them.
-pub struct Storage<R: Runtime>(Arc<Block<R>>);
+pub struct Storage<R: Runtime>(Arc<Elements<R>>);
 
-struct Block<R: Runtime> {
+struct Elements<R: Runtime> {
     /// `None` for no elements: drivers have no empty blocks.
-    buffer: Option<R::Buffer>,
-    bytes: usize,
+    memory: Option<(Block<R>, &'static Opened<R>)>,
     version: AtomicU64,
 }
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 impl<R: Runtime> Clone for Storage<R> {
     fn clone(&self) -> Self {
@@ -29,24 +27,27 @@ impl<R: Runtime> Clone for Storage<R> {
 
 impl<R: Runtime> fmt::Debug for Storage<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Storage({} bytes, version {})", self.0.bytes, self.version())
+        write!(f, "Storage({} bytes, version {})", self.bytes(), self.version())
     }
 }
 
 impl<R: Runtime> Storage<R> {
     fn new(device: &R::Device, bytes: usize) -> Result<Self> {
-        let buffer = if bytes == 0 { None } else { Some(R::allocate(device, bytes)?) };
-        let now = ALLOCATED.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        Ok(Storage(Arc::new(Block { buffer, bytes, version: AtomicU64::new(0) })))
+        let memory = if bytes == 0 {
+            None
+        } else {
+            let opened = R::opened(device)?;
+            Some((opened.take(device, bytes)?, opened))
+        };
+        Ok(Storage(Arc::new(Elements { memory, version: AtomicU64::new(0) })))
     }
 
     pub(crate) fn buffer(&self) -> Option<&R::Buffer> {
-        self.0.buffer.as_ref()
+        self.0.memory.as_ref().map(|(block, _)| block.buffer())
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.bytes
+        self.0.memory.as_ref().map_or(0, |(block, _)| block.bytes())
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -66,26 +67,33 @@ impl<R: Runtime> Storage<R> {
     }
 }
 
-impl<R: Runtime> Drop for Block<R> {
+impl<R: Runtime> Drop for Elements<R> {
     fn drop(&mut self) {
-        ALLOCATED.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some((block, opened)) = &self.memory {
+            opened.give(block);
+        }
     }
 }
 
 /// A new contiguous tensor with unspecified elements.
 #[track_caller]
 pub(crate) fn fresh<R: Runtime>(shape: &Shape, dtype: DType, device: &R::Device) -> Tensor<Gpu<R>> {
-    let storage = Storage::new(device, shape.numel().saturating_mul(dtype.size()));
-    let storage = storage.unwrap_or_else(|error| raise(error));
+    let storage = done(Storage::new(device, shape.numel().saturating_mul(dtype.size())));
     let layout = Layout::contiguous(shape);
     Tensor::from_handle(Placed::new(storage, layout, dtype, device.clone()))
 }
 
-pub(crate) fn stats() -> MemoryStats {
-    let allocated = ALLOCATED.load(Ordering::Relaxed);
-    MemoryStats { allocated, reserved: allocated, peak: PEAK.load(Ordering::Relaxed) }
-}
-
-pub(crate) fn reset_peak() {
-    PEAK.store(ALLOCATED.load(Ordering::Relaxed), Ordering::Relaxed);
+/// The elements in new memory, in order.
+#[track_caller]
+pub(crate) fn copied<R: Runtime>(x: &Tensor<Gpu<R>>) -> Tensor<Gpu<R>> {
+    if !x.is_contiguous() {
+        return x.copy();
+    }
+    let (device, size) = (x.device(), x.dtype().size());
+    let out = fresh::<R>(x.shape(), x.dtype(), device);
+    if let (Some(from), Some(to)) = (x.storage().buffer(), out.storage().buffer()) {
+        let from = (from, x.layout().offset() * size);
+        done(opened::<R>(device).copy(device, from, to, x.numel() * size));
+    }
+    out
 }

@@ -22,5 +22,6 @@ int PURE isinf(float);
 int PURE isinf(double);
 float PURE_READ vload_half(size_t, const __global half*);
 void OVERLOADED vstore_half_rte(float, size_t, __global half*);
+int OVERLOADED atomic_cmpxchg(volatile __global int*, int, int);
 #undef OVERLOADED
 #undef PURE

@@ -2,12 +2,12 @@
 //! sums come out on every run.
 
 use bytemuck::{Pod, Zeroable};
-use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Tensor, raise};
 
 use crate::launch::{Call, supported};
 use crate::place::Sizes;
 use crate::source::Operand;
-use crate::storage::fresh;
+use crate::storage::{copied, fresh};
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
@@ -33,23 +33,10 @@ fn split(shape: &[usize], dim: usize) -> Split {
 
 /// A contiguous tensor that starts at its storage's first element.
 fn plain<R: Runtime>(x: &T<R>) -> T<R> {
-    if x.is_contiguous() && x.layout().offset() == 0 { x.clone() } else { x.copy() }
+    if x.is_contiguous() && x.layout().offset() == 0 { x.clone() } else { copied(x) }
 }
 
-/// Where kernels report an index that is out of range: whether, and which.
-fn fault<R: Runtime>(device: &R::Device) -> T<R> {
-    Tensor::zeros([2], (device, DType::I64))
-}
-
-#[track_caller]
-fn check<R: Runtime>(op: &'static str, fault: &T<R>, size: usize, shape: &Shape) {
-    let report = fault.to_vec::<i64>();
-    if report[0] != 0 {
-        raise(Error::Index { op, what: "index", index: report[1], size, shape: shape.clone() });
-    }
-}
-
-const GUARD: &str = "if (at < 0 || at >= size) { fault[1] = at; fault[0] = 1; return; }";
+const GUARD: &str = "if (at < 0 || at >= size) { FAULT(at); return; }";
 
 /// The part of `x` whose other dims are as long as those of `index`.
 fn cropped<R: Runtime>(x: &T<R>, dim: usize, index: &[usize]) -> T<R> {
@@ -59,29 +46,27 @@ fn cropped<R: Runtime>(x: &T<R>, dim: usize, index: &[usize]) -> T<R> {
 /// See `Backend::gather`.
 #[track_caller]
 pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
+    gathered("gather", x, dim, index)
+}
+
+#[track_caller]
+fn gathered<R: Runtime>(op: &'static str, x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
     let (device, whole) = (x.device(), x.shape());
     let out = fresh::<R>(index.shape(), x.dtype(), device);
     if out.numel() == 0 {
         return out;
     }
     if x.numel() == 0 {
-        let first = index.flatten(0, -1).narrow(0, 0, 1).to_vec::<i64>()[0];
-        let size = whole[dim];
-        raise(Error::Index {
-            op: "gather",
-            what: "index",
-            index: first,
-            size,
-            shape: whole.clone(),
-        });
+        let index = index.flatten(0, -1).narrow(0, 0, 1).to_vec::<i64>()[0];
+        let (size, shape) = (whole[dim], whole.clone());
+        raise(Error::Index { op, what: "index", index, size, shape, called: None });
     }
     let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
-    let fault = fault::<R>(device);
     let (from, to) = (Operand::moved("x", x.dtype()), Operand::moved("y", x.dtype()));
     let body = || {
         format!(
             "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, {},
-    const GLOBAL i64* index, {}, GLOBAL i64* fault) {{
+    const GLOBAL i64* index, {}, FAULTS) {{
     const i64 item = ITEM;
     if (item >= n) return;
     const i64 at = index[item];
@@ -101,9 +86,8 @@ pub(crate) fn gather<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<R> {
         .operand(&from, &x)
         .tensor(&index)
         .operand(&to, &out)
-        .tensor(&fault)
+        .watched(op, whole[dim], whole)
         .run("gather", x.dtype(), out.numel(), body);
-    check("gather", &fault, whole[dim], whole);
     out
 }
 
@@ -118,12 +102,13 @@ pub(crate) fn index_select<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<
         let wrong = |&i: &i64| i < 0 || i >= x.dims()[dim] as i64;
         if let Some(index) = index.to_vec::<i64>().into_iter().find(wrong) {
             let (size, shape) = (x.dims()[dim], x.shape().clone());
-            raise(Error::Index { op: "index_select", what: "index", index, size, shape });
+            let (op, what) = ("index_select", "index");
+            raise(Error::Index { op, what, index, size, shape, called: None });
         }
         return fresh::<R>(&wide, x.dtype(), x.device());
     }
     let spread = index.view(shape.as_slice()).expand(&wide[..]);
-    gather(x, dim, &spread)
+    gathered("index_select", x, dim, &spread)
 }
 
 /// See `Backend::scatter`.
@@ -164,14 +149,13 @@ fn combined<R: Runtime>(
         let sum = combined(op, how, &x.to_dtype(wide), dim, index, &src.to_dtype(wide));
         return sum.to_dtype(dtype);
     }
-    let out = x.copy();
+    let out = copied(x);
     let lines = index.numel() / index.dims()[dim].max(1);
     if lines == 0 {
         return out;
     }
     // Lines that no index touches are left out: the kernel walks over those of `index` in `out`.
     let (index, src) = (plain(index), plain(src));
-    let fault = fault::<R>(device);
     let strides: Vec<i64> = out.strides().iter().map(|&s| s as i64).collect();
     let mut places = [0i64; crate::place::MAX_RANK];
     let others: Vec<usize> = (0..x.rank()).filter(|&d| d != dim).collect();
@@ -210,7 +194,7 @@ fn combined<R: Runtime>(
             "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
 KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
     Steps from, i64 from_step, const GLOBAL i64* index, {src},
-    {y}, GLOBAL i64* fault) {{
+    {y}, FAULTS) {{
     i64 rest = ITEM;
     if (rest >= lines) return;
     i64 base = 0, source = 0;
@@ -245,9 +229,8 @@ KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
         .tensor(&index)
         .operand(&source, &src)
         .operand(&target, &out)
-        .tensor(&fault)
+        .watched(op, x.dims()[dim], x.shape())
         .run("scatter", (how, dtype), lines, body);
-    check(op, &fault, x.dims()[dim], x.shape());
     out
 }
 

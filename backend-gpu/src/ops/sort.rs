@@ -6,7 +6,7 @@ use kiln_tensor_core::{DType, Tensor};
 use super::{from_last, to_last};
 use crate::launch::{Call, supported};
 use crate::source::{Operand, specialise};
-use crate::storage::fresh;
+use crate::storage::{copied, fresh};
 use crate::{Gpu, Runtime};
 
 /// See `Backend::sort`.
@@ -41,7 +41,7 @@ fn sorted<R: Runtime>(
 ) -> (Tensor<Gpu<R>>, Tensor<Gpu<R>>) {
     let (dtype, device) = (x.dtype(), x.device());
     supported::<R>("sort", device, [dtype]);
-    let mut values = to_last(x, dim).copy();
+    let mut values = copied(&to_last(x, dim));
     let length = values.size(-1);
     let mut places =
         Tensor::arange(length as i64, (device, DType::I64)).expand(values.dims()).copy();

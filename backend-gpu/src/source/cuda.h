@@ -16,6 +16,7 @@ typedef double f64;
 #define GROUP_ID ((i64)blockIdx.x)
 #define LOCAL __shared__
 #define BARRIER __syncthreads()
+#define CLAIM(p) (atomicCAS(p, 0, 1) == 0)
 #define ITEM ((i64)blockIdx.x * blockDim.x + threadIdx.x)
 #define BITS_F32(x) __uint_as_float(x)
 #define F32_BITS(x) __float_as_uint(x)

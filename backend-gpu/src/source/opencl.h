@@ -26,6 +26,7 @@ typedef double f64;
 #define GROUP_ID ((i64)get_group_id(0))
 #define LOCAL __local
 #define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+#define CLAIM(p) (atomic_cmpxchg((volatile GLOBAL i32*)(p), 0, 1) == 0)
 #define ITEM ((i64)get_global_id(0))
 #define BITS_F32(x) as_float(x)
 #define F32_BITS(x) as_uint(x)
