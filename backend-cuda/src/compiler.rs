@@ -31,10 +31,26 @@ pub fn version() -> Option<((i32, i32), &'static Path)> {
 /// # Errors
 /// If there is no compiler, or the source does not compile: with what the compiler wrote.
 pub fn cubin(source: &str, entry: &str, arch: &str) -> Result<Vec<u8>> {
-    let failed = |log: String| Error::Backend {
+    compile(source, arch).map_err(|log| Error::KernelBuild {
         device: arch.into(),
-        why: format!("kernel `{entry}` does not compile: {log}"),
+        kernel: entry.into(),
+        log,
+    })
+}
+
+/// Like `cubin`, with what went wrong as text.
+pub(crate) fn compile(source: &str, arch: &str) -> Result<Vec<u8>, String> {
+    nvrtc::compiler()?.cubin(source, arch)
+}
+
+/// What to do where the driver does not take what the compiler made.
+pub(crate) fn mismatch(driver: &str) -> String {
+    let Some(((major, minor), file)) = version() else {
+        return format!("the driver is {driver}");
     };
-    let compiler = nvrtc::compiler().map_err(|why| failed(why.into()))?;
-    compiler.cubin(source, arch).map_err(failed)
+    format!(
+        "the compiler is NVRTC {major}.{minor} ({}) and the driver {driver}: install a newer driver, or \
+         the compiler of the driver's version",
+        file.display()
+    )
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// of the Python that is active, the usual places of a toolkit.
 pub(crate) fn folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for toolkit in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(|name| env::var_os(name)) {
+    for toolkit in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os) {
         folders.extend(of_toolkit(Path::new(&toolkit)));
     }
     for packages in site_packages() {
@@ -33,10 +33,7 @@ fn site_packages() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         env::var_os("PYTHONPATH").iter().flat_map(env::split_paths).collect();
     let home = env::home_dir().map(|home| home.join(".local"));
-    let roots = ["VIRTUAL_ENV", "CONDA_PREFIX"]
-        .iter()
-        .filter_map(|name| env::var_os(name))
-        .map(PathBuf::from);
+    let roots = ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(env::var_os).map(PathBuf::from);
     for root in roots.chain(home).chain(["/usr/local".into(), "/usr".into()]) {
         found.push(root.join("Lib/site-packages"));
         let lib = root.join("lib");

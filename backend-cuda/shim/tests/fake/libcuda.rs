@@ -1,31 +1,30 @@
 //! A driver whose device is the host: memory is `malloc`, everything is done at once, and there is one
-//! kernel, `copy_arguments`. `FAKE_FAIL=cuMemAlloc_v2=2` makes a function return a code, for ever;
-//! `FAKE_FAIL=cuLaunchKernel=719,3` only from its third call on.
+//! kernel, `copy_arguments`. There are two devices, 10 and 11. `FAKE_FAIL=cuMemAlloc_v2=2` makes a function
+//! return a code; `FAKE_FAIL=cuLaunchKernel=719@10` only while the context of device 10 is current.
 #![allow(non_snake_case)]
 
 use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Mutex;
 
 const KERNEL: &str = "copy_arguments";
-const TOTAL: usize = 1 << 20;
+const TOTAL: usize = 128 << 20;
 
-static CALLS: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
 static BLOCKS: Mutex<Option<HashMap<u64, usize>>> = Mutex::new(None);
+
+thread_local! {
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
 
 /// The code that a function is to return, if any.
 fn failing(function: &str) -> Option<c_uint> {
     let plan = std::env::var("FAKE_FAIL").ok()?;
     let (name, rest) = plan.split_once('=')?;
-    let (code, from) = rest.split_once(',').unwrap_or((rest, "1"));
-    if name != function {
-        return None;
-    }
-    let mut calls = CALLS.lock().unwrap();
-    let calls = calls.get_or_insert_default().entry(function.into()).or_insert(0);
-    *calls += 1;
-    (*calls >= from.parse().unwrap()).then(|| code.parse().unwrap())
+    let (code, device) = rest.split_once('@').unwrap_or((rest, ""));
+    let here = device.is_empty() || device == CURRENT.get().to_string();
+    (name == function && here).then(|| code.parse().unwrap())
 }
 
 macro_rules! api {
@@ -46,6 +45,7 @@ fn text(code: c_uint) -> Option<(&'static CStr, &'static CStr)> {
         2 => (c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
         101 => (c"CUDA_ERROR_INVALID_DEVICE", c"invalid device ordinal"),
         719 => (c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
+        222 => (c"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", c"the provided PTX was compiled with an unsupported toolchain."),
         _ => return None,
     })
 }
@@ -107,7 +107,7 @@ api! {
             75 => 9,        // compute capability
             76 => 0,
             97 => 232448,   // shared memory that may be asked for
-            115 => 1,       // memory pools
+            115 => device - 10, // memory pools: of the second
             _ => return 1,
         };
         0
@@ -117,7 +117,7 @@ api! {
         *context = device as usize as *mut c_void;
         0
     }
-    fn cuCtxSetCurrent(_context: *mut c_void) { 0 }
+    fn cuCtxSetCurrent(context: *mut c_void) { CURRENT.set(context as usize); 0 }
     fn cuGetErrorName(code: c_uint, name: *mut *const c_char) {
         *name = text(code).map_or(std::ptr::null(), |(name, _)| name.as_ptr());
         text(code).map_or(1, |_| 0)
@@ -137,6 +137,14 @@ api! {
         if bytes > TOTAL - used().min(TOTAL) { return 2 }
         *address = take(bytes);
         0
+    }
+    fn cuMemAllocAsync(address: *mut u64, bytes: usize, stream: *mut c_void) {
+        assert!(stream as usize == 0x51);
+        cuMemAlloc_v2(address, bytes)
+    }
+    fn cuMemFreeAsync(address: u64, stream: *mut c_void) {
+        assert!(stream as usize == 0x51);
+        give(address)
     }
     fn cuMemFree_v2(address: u64) { give(address) }
     fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) {

@@ -2,19 +2,24 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 /// The driver's stand-in: memory is the host's, and `copy_arguments` is the only kernel.
 pub const DRIVER: (&str, &str) = ("libcuda.so.1", include_str!("libcuda.rs"));
 
-/// A folder that holds a stand-in, built by the compiler that builds the tests.
-pub fn built((name, source): (&str, &str)) -> PathBuf {
+/// A folder that holds stand-ins, built by the compiler that builds the tests.
+pub fn built(libraries: &[(&str, &str)]) -> PathBuf {
     let tests = env::current_exe().expect("a path");
-    // A changed source goes to another folder.
-    let hash = source.bytes().fold(7u64, |h, byte| h.wrapping_mul(31).wrapping_add(byte.into()));
-    let folder = tests.parent().expect("a folder").join(format!("fake-{hash:x}"));
-    if !folder.join(name).exists() {
-        fs::create_dir_all(&folder).expect("a folder beside the tests");
+    // Changed sources go to another folder.
+    let bytes = libraries.iter().flat_map(|(_, source)| source.bytes());
+    let hash = bytes.fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let folder = tests.parent().expect("a folder").join(format!("fake-{hash:x}/lib"));
+    // Tests of one process are threads.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    fs::create_dir_all(&folder).expect("a folder beside the tests");
+    for (name, source) in libraries.iter().filter(|(name, _)| !folder.join(name).exists()) {
         let own = folder.join(format!("{}.rs", std::process::id()));
         fs::write(&own, source).expect("the source is written");
         let library = own.with_extension("so");
@@ -22,6 +27,7 @@ pub fn built((name, source): (&str, &str)) -> PathBuf {
         let arguments = ["--edition", "2024", "--crate-type", "cdylib", "-C", "panic=abort", "-o"];
         let status = Command::new(compiler).args(arguments).arg(&library).arg(&own).status();
         assert!(status.expect("a compiler").success(), "{name} does not compile");
+        // Another process may have done the same.
         fs::rename(&library, folder.join(name)).expect("the library is put in its place");
     }
     folder
