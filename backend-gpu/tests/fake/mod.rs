@@ -133,6 +133,10 @@ impl Buffer {
     }
 }
 
+/// The device that computes in single precision only.
+pub const WITHOUT_F64: usize = 500;
+/// From this device on, kernels have binaries.
+pub const WITH_BINARIES: usize = 1000;
 pub const LARGEST: usize = 256 << 20;
 pub const MEMORY: usize = 1 << 30;
 
@@ -154,7 +158,7 @@ impl Runtime for Fake {
             driver: "fake 1.0".into(),
             dialect: Dialect::OpenCl,
             kind: DeviceKind::Gpu,
-            f64: true,
+            f64: device.0 != WITHOUT_F64,
             units: 4,
             group: 64,
             largest_group: 1024,
@@ -217,7 +221,8 @@ impl Runtime for Fake {
     ) -> Result<(String, Option<Vec<u8>>)> {
         device.at(Verb::Compile, source.len())?;
         device.machine().compiled.fetch_add(1, Ordering::Relaxed);
-        Ok((entry.to_owned(), Some(format!("binary of {entry}").into_bytes())))
+        let binary = || format!("binary of {entry}").into_bytes();
+        Ok((entry.to_owned(), (device.0 >= WITH_BINARIES).then(binary)))
     }
 
     fn load(device: &FakeDevice, binary: &[u8], entry: &str) -> Result<String> {
