@@ -1,9 +1,13 @@
 //! Indices that are out of range, which kernels find when they run: reported when somebody waits for the
 //! device, with the place of the call.
 //!
-//! Kernels write the first one to a buffer of the device. `FAULTS` and `FAULT` of the prelude do so.
+//! A kernel writes the first one of a call to the call's place in a buffer of the device: `FAULTS` and
+//! `FAULT` of the prelude. Whoever reads a value next looks there. The error goes to the thread that called,
+//! at its next read or sync, so that one request of a server does not end another; if that thread has ended,
+//! to whoever comes next.
 
 use std::panic::Location;
+use std::sync::{Arc, Weak};
 
 use kiln_tensor_core::{Error, Result, Shape};
 use parking_lot::Mutex;
@@ -11,18 +15,26 @@ use parking_lot::Mutex;
 use crate::Runtime;
 
 /// So many calls may wait for a look at the buffer; the next one looks.
-const MOST: usize = 4096;
-/// `Fault` of the prelude: whether there is one, the number of the call, the index.
-const BYTES: usize = 24;
+const MOST: usize = 1024;
+/// `Fault` of the prelude: whether there is one, and the index.
+const BYTES: usize = 16;
 
-/// The calls since the last look whose indices are watched.
+thread_local! {
+    /// Lives as long as the thread.
+    static THREAD: Arc<()> = Arc::new(());
+}
+
+/// The calls of a device whose indices are watched.
 #[derive(Debug)]
 pub(crate) struct Faults<R: Runtime>(Mutex<Pending<R>>);
 
 #[derive(Debug)]
 struct Pending<R: Runtime> {
     buffer: Option<R::Buffer>,
-    calls: Vec<Watch>,
+    /// Since the last look.
+    calls: Vec<(Watch, Weak<()>)>,
+    /// Found, and not told yet: the first of each thread.
+    found: Vec<(Error, Weak<()>)>,
 }
 
 /// What an error says about a call.
@@ -36,7 +48,7 @@ pub(crate) struct Watch {
 
 impl<R: Runtime> Faults<R> {
     pub(crate) fn new() -> Self {
-        Faults(Mutex::new(Pending { buffer: None, calls: Vec::new() }))
+        Faults(Mutex::new(Pending { buffer: None, calls: Vec::new(), found: Vec::new() }))
     }
 
     /// Queues a call by `launch`, which gets the buffer and the call's number. The lock is held so long, so
@@ -52,18 +64,26 @@ impl<R: Runtime> Faults<R> {
             pending.look(device)?;
         }
         if pending.buffer.is_none() {
-            let buffer = R::allocate(device, BYTES)?;
-            R::write(device, &buffer, 0, &[0; BYTES])?;
+            let buffer = R::allocate(device, MOST * BYTES)?;
+            R::write(device, &buffer, 0, &[0; MOST * BYTES])?;
             pending.buffer = Some(buffer);
         }
         let number = pending.calls.len() as i64;
-        pending.calls.push(watch);
+        pending.calls.push((watch, THREAD.with(Arc::downgrade)));
         launch(pending.buffer.as_ref().expect("made above"), number)
     }
 
-    /// The first fault of the calls so far, all of which the device has done.
+    /// The first fault of this thread's calls so far, all of which the device has done.
     pub(crate) fn check(&self, device: &R::Device) -> Result<()> {
-        self.0.lock().look(device)
+        let mut pending = self.0.lock();
+        pending.look(device)?;
+        let mine = |thread: &Weak<()>| {
+            thread.strong_count() == 0 || THREAD.with(|own| thread.as_ptr() == Arc::as_ptr(own))
+        };
+        match pending.found.iter().position(|(_, thread)| mine(thread)) {
+            Some(at) => Err(pending.found.remove(at).0),
+            None => Ok(()),
+        }
     }
 }
 
@@ -72,26 +92,21 @@ impl<R: Runtime> Pending<R> {
         let Some(buffer) = self.buffer.as_ref().filter(|_| !self.calls.is_empty()) else {
             return Ok(());
         };
-        let mut bytes = [0; BYTES];
+        let mut bytes = vec![0; self.calls.len() * BYTES];
         R::read(device, buffer, 0, &mut bytes)?;
-        let number = |at: usize| {
-            i64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight of the bytes"))
-        };
-        let fault = bytes[..4] != [0; 4];
-        if fault {
-            R::write(device, buffer, 0, &[0; BYTES])?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            R::write(device, buffer, 0, &vec![0; bytes.len()])?;
         }
-        let calls = std::mem::take(&mut self.calls);
-        if !fault {
-            return Ok(());
+        for ((watch, thread), fault) in self.calls.drain(..).zip(bytes.chunks_exact(BYTES)) {
+            let first = !self.found.iter().any(|(_, known)| known.ptr_eq(&thread));
+            if fault[..4] != [0; 4] && first {
+                let index = i64::from_ne_bytes(fault[8..].try_into().expect("eight of the bytes"));
+                let Watch { op, size, shape, at } = watch;
+                let called = Some(at);
+                let error = Error::Index { op, what: "index", index, size, shape, called };
+                self.found.push((error, thread));
+            }
         }
-        let call = usize::try_from(number(8)).ok().and_then(|call| calls.into_iter().nth(call));
-        let Some(Watch { op, size, shape, at }) = call else {
-            let why =
-                format!("an index {} is out of range, in a call that is not known", number(16));
-            return Err(Error::Backend { device: device.to_string(), why });
-        };
-        let index = number(16);
-        Err(Error::Index { op, what: "index", index, size, shape, called: Some(at) })
+        Ok(())
     }
 }

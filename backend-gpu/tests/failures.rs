@@ -2,7 +2,9 @@
 
 mod fake;
 
+use std::sync::Barrier;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use kiln_backend_gpu::Arg;
 use kiln_tensor_core::{Backend, DType, Error, catch};
@@ -54,9 +56,7 @@ fn a_launch_that_lacks_memory_gets_what_is_idle() {
     let x = Tensor::from_slice(&vec![0f32; 3 << 20], [3 << 20], &device);
     let held = move || device.machine().held.load(Ordering::Relaxed);
     let before = held();
-    device.inject(Verb::Launch, move |_| {
-        (held() >= before).then(|| device.out_of_memory(0))
-    });
+    device.inject(Verb::Launch, move |_| (held() >= before).then(|| device.out_of_memory(0)));
     x.neg_();
     assert!(held() < before);
     device.inject(Verb::Launch, move |_| Some(device.out_of_memory(0)));
@@ -152,12 +152,10 @@ fn faulty(number: usize) -> FakeDevice {
     device.act(|kernel, args| {
         let [.., Arg::Buffer(faults), Arg::Bytes(call)] = args else { return };
         if kernel == "gather" || kernel == "scatter" {
-            faults.with(0, 24, |place| {
-                if place[0] == 0 {
-                    place[0] = 1;
-                    place[8..16].copy_from_slice(call);
-                    place[16..24].copy_from_slice(&7i64.to_ne_bytes());
-                }
+            let call = i64::from_ne_bytes((*call).try_into().unwrap()) as usize;
+            faults.with(16 * call, 16, |place| {
+                place[0] = 1;
+                place[8..].copy_from_slice(&7i64.to_ne_bytes());
             });
         }
     });
@@ -192,6 +190,32 @@ fn an_index_out_of_range_is_told_at_the_next_read() {
 }
 
 #[test]
+fn a_thread_is_told_of_its_own_calls() {
+    let device = faulty(13);
+    let x = Tensor::from_slice(&[0f32; 6], [6], &device);
+    let index = Tensor::from_slice(&[7i64], [1], &device);
+    let (called, read) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            x.gather(0, &index);
+            called.wait();
+            read.wait();
+            let error = catch(|| FakeGpu::sync(&device)).unwrap_err();
+            assert!(matches!(error, Error::Index { op: "gather", .. }), "{error}");
+        });
+        called.wait();
+        x.to_vec::<f32>();
+        read.wait();
+    });
+    // A thread that ended cannot be told.
+    thread::scope(|scope| {
+        scope.spawn(|| drop(x.gather(0, &index))).join().unwrap();
+    });
+    assert!(matches!(catch(|| x.to_vec::<f32>()), Err(Error::Index { op: "gather", .. })));
+    x.to_vec::<f32>();
+}
+
+#[test]
 fn calls_that_nobody_waits_for_do_not_pile_up() {
     let device = FakeDevice(12);
     let x = Tensor::from_slice(&[0f32; 6], [6], &device);
@@ -202,7 +226,7 @@ fn calls_that_nobody_waits_for_do_not_pile_up() {
         count.fetch_add(1, Ordering::Relaxed);
         None
     });
-    for _ in 0..10_000 {
+    for _ in 0..2500 {
         x.gather(0, &index);
     }
     assert_eq!(reads.load(Ordering::Relaxed), 2);

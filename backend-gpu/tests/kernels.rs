@@ -99,8 +99,7 @@ fn a_second_process_compiles_nothing() {
 fn processes_at_once_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     thread::scope(|scope| {
-        let children: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| child(folder.path(), ""))).collect();
+        let children: Vec<_> = (0..4).map(|_| scope.spawn(|| child(folder.path(), ""))).collect();
         for child in children {
             let (compiled, loaded) = child.join().unwrap();
             assert_eq!(compiled + loaded, 3);

@@ -5,45 +5,57 @@ use std::sync::{LazyLock, OnceLock};
 use kiln_backend_gpu::DeviceKind;
 use kiln_tensor_core::{Error, Result};
 use opencl3::device::{CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, Device};
-use opencl3::platform::get_platforms;
+use opencl3::platform::{Platform, get_platforms};
 
 use crate::OpenClDevice;
 use crate::runtime::Open;
 
+/// What a device is, told without opening it.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// The device.
+    pub device: OpenClDevice,
+    /// Its name, as its driver tells it.
+    pub name: String,
+    /// The platform that it belongs to: the driver.
+    pub platform: String,
+    /// What it is.
+    pub kind: DeviceKind,
+}
+
 struct Found {
     device: Device,
-    name: String,
-    kind: DeviceKind,
+    info: DeviceInfo,
     open: OnceLock<Result<Open, String>>,
 }
 
-/// Of all platforms, in the order that the loader lists them in.
+/// Of all platforms, in the order that the loader lists them in. Without a loader there are none.
 static FOUND: LazyLock<Vec<Found>> = LazyLock::new(|| {
-    let platforms = get_platforms().unwrap_or_default();
-    platforms
-        .iter()
-        .flat_map(|platform| platform.get_devices(CL_DEVICE_TYPE_ALL).unwrap_or_default())
-        .map(|id| {
+    let mut found = Vec::new();
+    for platform in get_platforms().unwrap_or_default() {
+        for id in platform.get_devices(CL_DEVICE_TYPE_ALL).unwrap_or_default() {
             let device = Device::new(id);
-            let name = device.name().unwrap_or_else(|_| "unnamed".into());
-            let kind = match device.dev_type() {
-                Ok(bits) if bits & CL_DEVICE_TYPE_GPU != 0 => DeviceKind::Gpu,
-                Ok(bits) if bits & CL_DEVICE_TYPE_CPU != 0 => DeviceKind::Cpu,
-                _ => DeviceKind::Other,
-            };
-            Found { device, name, kind, open: OnceLock::new() }
-        })
-        .collect()
+            let info = info(&device, &platform, OpenClDevice(found.len()));
+            found.push(Found { device, info, open: OnceLock::new() });
+        }
+    }
+    found
 });
 
-/// The devices of this machine and their names.
-pub fn devices() -> Vec<(OpenClDevice, &'static str)> {
-    FOUND.iter().enumerate().map(|(i, found)| (OpenClDevice(i), &found.name[..])).collect()
+fn info(found: &Device, platform: &Platform, device: OpenClDevice) -> DeviceInfo {
+    let kind = match found.dev_type() {
+        Ok(bits) if bits & CL_DEVICE_TYPE_GPU != 0 => DeviceKind::Gpu,
+        Ok(bits) if bits & CL_DEVICE_TYPE_CPU != 0 => DeviceKind::Cpu,
+        _ => DeviceKind::Other,
+    };
+    let unnamed = |_| String::from("unnamed");
+    let name = found.name().unwrap_or_else(unnamed);
+    DeviceInfo { device, name, platform: platform.name().unwrap_or_else(unnamed), kind }
 }
 
-/// What kind of device it is, without opening it; nothing if it is not there.
-pub fn kind(device: OpenClDevice) -> Option<DeviceKind> {
-    FOUND.get(device.0).map(|found| found.kind)
+/// The devices of this machine.
+pub fn devices() -> impl Iterator<Item = &'static DeviceInfo> {
+    FOUND.iter().map(|found| &found.info)
 }
 
 /// Whether there is a device.
@@ -55,10 +67,13 @@ pub fn is_available() -> bool {
 pub(crate) fn open(device: &OpenClDevice) -> Result<&'static Open> {
     let no = |why| Error::NoDevice { device: device.to_string(), why };
     let Some(found) = FOUND.get(device.0) else {
-        return Err(no(format!("there are {} OpenCL devices on this machine", FOUND.len())));
+        return Err(no(match FOUND.len() {
+            0 => "no OpenCL driver is found on this machine".into(),
+            count => format!("there are {count} OpenCL devices on this machine, from 0 on"),
+        }));
     };
-    let open = found.open.get_or_init(|| {
-        Open::new(&found.device, &found.name, found.kind).map_err(|error| error.to_string())
-    });
-    open.as_ref().map_err(|why| no(format!("{} cannot be opened: {why}", found.name)))
+    let open = found
+        .open
+        .get_or_init(|| Open::new(&found.device, &found.info).map_err(|error| error.to_string()));
+    open.as_ref().map_err(|why| no(format!("{} cannot be opened: {why}", found.info.name)))
 }

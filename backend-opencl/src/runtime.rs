@@ -1,9 +1,11 @@
 //! The driver: one context and one queue in order for each device, buffers, programs. All `unsafe` is here.
 
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use kiln_backend_gpu::{Arg, DeviceKind, Dialect, Launch, Opened, Runtime, Traits};
+use kiln_backend_gpu::{Arg, Dialect, Launch, Opened, Runtime, Traits};
 use kiln_tensor_core::{Error, Result};
 use opencl3::command_queue::{
     CommandQueue, enqueue_copy_buffer, enqueue_nd_range_kernel, enqueue_read_buffer,
@@ -15,14 +17,14 @@ use opencl3::error_codes::{
     CL_DEVICE_NOT_AVAILABLE, CL_INVALID_BUFFER_SIZE, CL_INVALID_COMMAND_QUEUE, CL_INVALID_CONTEXT,
     CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, ClError,
 };
-use opencl3::event::Event;
+use opencl3::event::{CL_COMPLETE, Event};
 use opencl3::kernel::{Kernel, set_kernel_arg};
 use opencl3::memory::{Buffer, CL_MEM_READ_WRITE, ClMem};
 use opencl3::program::Program;
-use opencl3::types::{CL_BLOCKING, cl_event, cl_mem};
+use opencl3::types::{CL_BLOCKING, CL_NON_BLOCKING, cl_event, cl_mem};
 use parking_lot::Mutex;
 
-use crate::{OpenClDevice, devices, pocl};
+use crate::{DeviceInfo, OpenClDevice, devices, pocl};
 
 /// OpenCL, as `kiln-backend-gpu` uses it.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,11 @@ pub struct Driver;
 
 /// Work-items of a group. Few, fixed sizes: PoCL compiles a kernel again for each.
 const GROUP: usize = 64;
+/// Uploads above this size wait for the device instead of being copied, and so do those after many others.
+const LARGE_UPLOAD: usize = 1 << 20;
+const MOST_UPLOADS: usize = 64;
+/// Kernels between two calls that have the device begin.
+const FLUSH_EVERY: u32 = 16;
 const OPTIONS: &str = "-w -cl-std=CL1.2";
 
 /// An open device.
@@ -37,21 +44,25 @@ const OPTIONS: &str = "-w -cl-std=CL1.2";
 pub(crate) struct Open {
     context: Context,
     queue: CommandQueue,
+    /// Bytes that the device has not read yet, in the queue's order.
+    uploads: Mutex<VecDeque<(Event, Vec<u8>)>>,
+    /// Kernels since the start.
+    queued: AtomicU32,
     lean: bool,
     opened: Opened<Driver>,
 }
 
 impl Open {
-    pub(crate) fn new(device: &Device, name: &str, kind: DeviceKind) -> Result<Open, ClError> {
+    pub(crate) fn new(device: &Device, info: &DeviceInfo) -> Result<Open, ClError> {
         let context = Context::from_device(device)?;
         #[allow(deprecated, reason = "OpenCL 1.2 has no other way")]
         let queue = CommandQueue::create_default(&context, 0)?;
         let largest_group = device.max_work_group_size()?;
         let traits = Traits {
-            name: name.to_owned(),
+            name: info.name.clone(),
             driver: format!("{} {}", device.version()?, device.driver_version()?),
             dialect: Dialect::OpenCl,
-            kind,
+            kind: info.kind,
             f64: device.double_fp_config().is_ok_and(|config| config != 0),
             units: device.max_compute_units()? as usize,
             group: GROUP.min(largest_group),
@@ -64,7 +75,24 @@ impl Open {
             largest_block: device.max_mem_alloc_size()? as usize,
             alignment: (device.mem_base_addr_align()? as usize / 8).max(1).next_power_of_two(),
         };
-        Ok(Open { context, queue, lean: pocl::is_lean(device), opened: Opened::new(traits) })
+        let lean = pocl::is_lean(device);
+        let (uploads, opened) = (Mutex::default(), Opened::new(traits));
+        Ok(Open { context, queue, uploads, queued: AtomicU32::new(0), lean, opened })
+    }
+}
+
+/// A kernel. Its arguments belong to one launch at a time, so it is locked while a launch sets them.
+#[derive(Debug)]
+pub struct Compiled {
+    kernel: Mutex<Kernel>,
+    program: Program,
+}
+
+impl Compiled {
+    fn new(device: &OpenClDevice, program: Program, entry: &str) -> Result<Compiled> {
+        let kernel = Kernel::create(&program, entry);
+        let kernel = kernel.map_err(|error| failed(device, entry, error))?;
+        Ok(Compiled { kernel: Mutex::new(kernel), program })
     }
 }
 
@@ -100,8 +128,7 @@ fn queued(event: Result<cl_event, i32>) -> Result<(), ClError> {
 impl Runtime for Driver {
     type Device = OpenClDevice;
     type Buffer = Buffer<u8>;
-    /// A kernel; its arguments belong to one launch at a time.
-    type Kernel = Mutex<Kernel>;
+    type Kernel = Compiled;
 
     const NAME: &'static str = "OpenCl";
 
@@ -132,13 +159,31 @@ impl Runtime for Driver {
     }
 
     fn write(device: &OpenClDevice, to: &Buffer<u8>, offset: usize, bytes: &[u8]) -> Result<()> {
-        let queue = devices::open(device)?.queue.get();
-        let (size, from) = (bytes.len(), bytes.as_ptr().cast_mut().cast());
-        // SAFETY: the driver checks that the buffer has this place, and has read the bytes when it returns.
-        let event = unsafe {
-            enqueue_write_buffer(queue, to.get(), CL_BLOCKING, offset, size, from, 0, ptr::null())
+        let open = devices::open(device)?;
+        let mut uploads = open.uploads.lock();
+        let done = |event: &Event| {
+            event.command_execution_status().is_ok_and(|status| status.0 == CL_COMPLETE)
         };
-        queued(event).map_err(|error| no_memory(device, "write", error, size))
+        while uploads.front().is_some_and(|(event, _)| done(event)) {
+            uploads.pop_front();
+        }
+        // Few and small pieces are copied, so that nobody waits for the work before them.
+        let waits = bytes.len() > LARGE_UPLOAD || uploads.len() >= MOST_UPLOADS;
+        let kept = if waits { Vec::new() } else { bytes.to_vec() };
+        let from: &[u8] = if waits { bytes } else { &kept };
+        let blocking = if waits { CL_BLOCKING } else { CL_NON_BLOCKING };
+        let (queue, size, from) = (open.queue.get(), from.len(), from.as_ptr().cast_mut().cast());
+        // SAFETY: the driver checks that the buffer has this place. It has read the bytes when it returns, or
+        // they are kept until it says so.
+        let event = unsafe {
+            enqueue_write_buffer(queue, to.get(), blocking, offset, size, from, 0, ptr::null())
+        };
+        let event = event.map_err(|code| no_memory(device, "write", ClError(code), size))?;
+        let event = Event::new(event);
+        if !waits {
+            uploads.push_back((event, kept));
+        }
+        Ok(())
     }
 
     fn read(
@@ -174,7 +219,7 @@ impl Runtime for Driver {
         device: &OpenClDevice,
         source: &str,
         entry: &str,
-    ) -> Result<(Mutex<Kernel>, Option<Vec<u8>>)> {
+    ) -> Result<(Compiled, Option<Vec<u8>>)> {
         let open = devices::open(device)?;
         let build = |source: &str, options: &str| {
             Program::create_and_build_from_source(&open.context, source, options)
@@ -187,26 +232,28 @@ impl Runtime for Driver {
             kernel: entry.to_owned(),
             log,
         })?;
-        let kernel = Kernel::create(&program, entry);
-        let kernel = kernel.map_err(|error| failed(device, entry, error))?;
-        Ok((Mutex::new(kernel), None))
+        Ok((Compiled::new(device, program, entry)?, None))
     }
 
-    fn load(device: &OpenClDevice, binary: &[u8], entry: &str) -> Result<Mutex<Kernel>> {
+    fn load(device: &OpenClDevice, binary: &[u8], entry: &str) -> Result<Compiled> {
         let context = &devices::open(device)?.context;
-        Program::create_and_build_from_binary(context, &[binary], "")
-            .and_then(|program| Kernel::create(&program, entry))
-            .map(Mutex::new)
-            .map_err(|error| failed(device, entry, error))
+        let program = Program::create_and_build_from_binary(context, &[binary], "");
+        Compiled::new(device, program.map_err(|error| failed(device, entry, error))?, entry)
+    }
+
+    /// PoCL compiles parts of a kernel when it first runs: a binary made after that has them.
+    fn binary(_: &OpenClDevice, kernel: &Compiled) -> Option<Vec<u8>> {
+        let binaries = kernel.program.get_binaries().ok()?;
+        binaries.into_iter().next().filter(|binary| !binary.is_empty())
     }
 
     fn launch(
         device: &OpenClDevice,
-        kernel: &Mutex<Kernel>,
+        kernel: &Compiled,
         launch: &Launch<'_, Buffer<u8>>,
     ) -> Result<()> {
         let open = devices::open(device)?;
-        let kernel = kernel.lock();
+        let kernel = kernel.kernel.lock();
         for (i, arg) in launch.args.iter().enumerate() {
             let memory: cl_mem;
             let (size, at) = match arg {
@@ -234,7 +281,12 @@ impl Runtime for Driver {
                 ptr::null(),
             )
         };
-        queued(event).map_err(|error| no_memory(device, "launch", error, 0))
+        queued(event).map_err(|error| no_memory(device, "launch", error, 0))?;
+        // A driver may leave what is queued alone until it is told.
+        if open.queued.fetch_add(1, Ordering::Relaxed) % FLUSH_EVERY == 0 {
+            open.queue.flush().map_err(|error| failed(device, "launch", error))?;
+        }
+        Ok(())
     }
 
     fn sync(device: &OpenClDevice) -> Result<()> {

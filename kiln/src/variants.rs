@@ -134,11 +134,11 @@ fn host() -> Vec<Found> {
 
 #[cfg(feature = "opencl")]
 fn opencl() -> Vec<Found> {
-    use kiln_backend_opencl::{DeviceKind, devices, kind};
-    let found = |(device, name): (OpenClDevice, &str)| Found {
-        device: Device::OpenCl(device),
-        name: name.to_owned(),
-        apart: kind(device) != Some(DeviceKind::Cpu),
+    use kiln_backend_opencl::{DeviceInfo, DeviceKind, devices};
+    let found = |info: &DeviceInfo| Found {
+        device: Device::OpenCl(info.device),
+        name: info.name.clone(),
+        apart: info.kind != DeviceKind::Cpu,
     };
-    devices().into_iter().map(found).collect()
+    devices().map(found).collect()
 }

@@ -2,13 +2,13 @@
 typedef struct { i64 rank; i64 sizes[MAX_RANK]; } Sizes;
 typedef struct { i64 offset; i64 strides[MAX_RANK]; } Place;
 
-// The first index that is out of range, of all calls since the last look: see faults.rs.
-typedef struct { i32 taken, unused; i64 call, index; } Fault;
-DEVICE void fault(GLOBAL Fault* at, i64 call, i64 index) {
-  if (CLAIM(&at->taken)) { at->call = call; at->index = index; }
+// The first index of a call that is out of range: see faults.rs.
+typedef struct { i32 taken, unused; i64 index; } Fault;
+DEVICE void fault(GLOBAL Fault* at, i64 index) {
+  if (CLAIM(&at->taken)) at->index = index;
 }
 #define FAULTS GLOBAL Fault* faults, i64 call
-#define FAULT(index) fault(faults, call, index)
+#define FAULT(index) fault(faults + call, index)
 
 #define LOAD_BF16(p, i) BITS_F32((u32)(p)[i] << 16)
 DEVICE u16 to_bf16(f32 x) {
