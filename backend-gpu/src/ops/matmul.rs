@@ -2,9 +2,8 @@
 
 use kiln_tensor_core::{DType, Layout, Shape, Tensor};
 
-use super::pack::{Strided, strided};
-use super::product::{Sizes, Tile, pays, product};
-use crate::launch::{Call, supported, traits};
+use super::product::{Plan, Sizes, Strided};
+use crate::launch::{Call, supported};
 use crate::place::walk;
 use crate::source::{Operand, specialise};
 use crate::storage::fresh;
@@ -31,23 +30,19 @@ pub(crate) fn matmul<R: Runtime>(a: &Tensor<Gpu<R>>, b: &Tensor<Gpu<R>>) -> Tens
     let (walk, _) = walk("matmul", &batch, &[lead(a), lead(b)], |_| false);
     let step = |x: &Tensor<Gpu<R>>, d: usize| x.strides()[d] as i64;
     let sizes = Sizes { batch: batch.numel(), m, n, k };
-    if let Some(tile) = Tile::of(traits::<R>(device), dtype).filter(|_| pays(sizes)) {
-        let pack = |x: &Tensor<Gpu<R>>, size: usize, along: usize, step: usize, width: usize| {
+    if let Some(plan) = Plan::of::<R>(device, dtype, sizes) {
+        let matrix = |x, size, along: usize, step: usize| {
             let lead = lead(x);
-            let alone = lead.strides().iter().all(|&stride| stride == 0);
-            let batch = match alone {
+            let one = lead.strides().iter().all(|&stride| stride == 0);
+            let batch = match one {
                 true => Layout::new(Shape::scalar(), [].as_slice().into(), lead.offset()),
                 false => lead,
             };
-            let steps = [0, x.strides()[step]];
-            let along = x.strides()[along];
-            let matrix = Strided { batch, size, along, k, inner: k, steps };
-            let packed = strided("matmul", x, &matrix, width);
-            if alone { packed.shared() } else { packed }
+            let (along, steps) = (x.strides()[along], [0, x.strides()[step]]);
+            Strided { x, batch, size, along, k, inner: k, steps }
         };
-        let a = pack(a, m, rank - 2, rank - 1, tile.rows);
-        let b = pack(b, n, rank - 1, rank - 2, tile.columns());
-        product(tile, (&a, &b), sizes, (&out, 0));
+        let operands = (&matrix(a, m, rank - 2, rank - 1), &matrix(b, n, rank - 1, rank - 2));
+        plan.multiply(operands, sizes, (&out, 0));
         return out;
     }
     let special = specialise(out.numel());

@@ -6,7 +6,6 @@ pub(crate) mod layer_norm;
 mod lines;
 pub(crate) mod map;
 pub(crate) mod matmul;
-mod pack;
 pub(crate) mod pool;
 mod product;
 pub(crate) mod reduce;

@@ -7,7 +7,7 @@ use kiln_tensor_core::DType;
 use super::T;
 use crate::Runtime;
 use crate::launch::Call;
-use crate::ops::pack::{Packed, STEPS};
+use crate::ops::product::{Key, Matrix, Packed, STEPS, Side};
 use crate::ops::windows::{SPEC, Spec};
 use crate::source::{Operand, computed};
 
@@ -22,56 +22,115 @@ pub(crate) enum Windows {
     Weight,
 }
 
-/// Packs what the windows of images `[image, image + images)` see of contiguous `x`, for each image and group.
-#[track_caller]
-pub(super) fn columns<R: Runtime>(
-    which: Windows,
-    x: &T<R>,
-    spec: Spec,
-    (image, images): (usize, usize),
-    width: usize,
-) -> Packed<R> {
-    let of = |sizes: [i64; 3]| sizes.iter().product::<i64>() as usize;
-    let (taps, groups) = (of(spec.window), spec.groups as usize);
-    let (ins, outs) = (spec.channels as usize / groups, spec.outs as usize / groups);
-    let (columns, k) = match which {
-        Windows::Forward => (of(spec.output), ins * taps),
-        Windows::Input => (of(spec.input), outs * taps),
-        Windows::Weight => (ins * taps, of(spec.output)),
-    };
-    let packed = Packed::<R>::new(images * groups, columns, k, width, x);
-    let panels = columns.div_ceil(width);
-    let items = images * groups * panels * k.div_ceil(STEPS);
-    let from = Operand::new("x", x.dtype(), true);
-    // Elements that lie side by side are copied as vectors.
-    let dense = match which {
-        Windows::Input => spec.stride == [1; 3],
-        _ => spec.stride[2] == 1,
-    };
-    Call::<R>::new(x.device())
-        .value(items as i64)
-        .value(panels as i64)
-        .value(columns as i64)
-        .value(k as i64)
-        .value((image * groups) as i64)
-        .value(spec)
-        .operand(&from, x)
-        .tensor(packed.elements())
-        .run_groups("columns", (which, width, x.dtype(), dense), (items, 1), || {
-            body(which, width, x.dtype(), dense, &from)
+/// What the windows of images `[images.0, images.0 + images.1)` see of contiguous `x`, for each image and group.
+pub(super) struct Seen<'a, R: Runtime> {
+    pub(super) which: Windows,
+    pub(super) x: &'a T<R>,
+    pub(super) spec: Spec,
+    pub(super) images: (usize, usize),
+}
+
+impl<R: Runtime> Seen<'_, R> {
+    /// Whether neighbours in memory are neighbours in a row of windows too: they are copied as vectors.
+    fn is_dense(&self) -> bool {
+        match self.which {
+            Windows::Input => self.spec.stride == [1; 3],
+            _ => self.spec.stride[2] == 1,
+        }
+    }
+}
+
+impl<R: Runtime> Matrix<R> for Seen<'_, R> {
+    #[track_caller]
+    fn pack(&self, width: usize) -> Packed<R> {
+        let &Seen { which, x, spec, images: (_, images) } = self;
+        let of = |sizes: [i64; 3]| sizes.iter().product::<i64>() as usize;
+        let (taps, groups) = (of(spec.window), spec.groups as usize);
+        let (ins, outs) = (spec.channels as usize / groups, spec.outs as usize / groups);
+        let (columns, k) = match which {
+            Windows::Forward => (of(spec.output), ins * taps),
+            Windows::Input => (of(spec.input), outs * taps),
+            Windows::Weight => (ins * taps, of(spec.output)),
+        };
+        let packed = Packed::<R>::new(images * groups, [columns, k], width, x);
+        let panels = columns.div_ceil(width);
+        let items = images * groups * panels * k.div_ceil(STEPS);
+        let call = Call::<R>::new(x.device())
+            .value(items as i64)
+            .value(panels as i64)
+            .value(columns as i64)
+            .value(k as i64);
+        let key = (width, self.key());
+        self.pass(call).tensor(packed.elements()).run_groups("columns", key, (items, 1), || {
+            body(which, width, x.dtype(), self.is_dense(), &Operand::new("x", x.dtype(), true))
         });
-    packed
+        packed
+    }
+
+    fn side(&self, name: &str) -> Side {
+        let from = Operand::new(name, self.x.dtype(), true);
+        let (line, element) = apart(self.which, "line", &from);
+        let (seen, channels) = self.which.seen();
+        Side {
+            types: SPEC,
+            parameters: format!(", i64 first_matrix, Spec s, {}", from.read()),
+            line: format!(
+                "const i64 image = (first_matrix + matrix) / s.groups, group = (first_matrix + matrix) % s.groups;
+                const int h0 = (int)s.{seen}[0], h1 = (int)s.{seen}[1], h2 = (int)s.{seen}[2];
+                const i64 base = (image * {channels} + group * ({channels} / s.groups)) * h0 * h1 * h2;
+                {line}"
+            ),
+            element: element.replace(" at = ", " at = base + "),
+            by_step: false,
+        }
+    }
+
+    fn pass<'a>(&'a self, call: Call<'a, R>) -> Call<'a, R> {
+        call.value((self.images.0 * self.spec.groups as usize) as i64)
+            .value(self.spec)
+            .operand(&Operand::new("x", self.x.dtype(), true), self.x)
+    }
+
+    fn key(&self) -> Key {
+        let name = match self.which {
+            Windows::Forward => "forward",
+            Windows::Input => "input",
+            Windows::Weight => "weight",
+        };
+        (name, self.x.dtype(), [self.is_dense(), false, false])
+    }
+}
+
+impl Windows {
+    /// The sizes of what windows see, and its channels.
+    fn seen(self) -> (&'static str, &'static str) {
+        match self {
+            Windows::Input => ("output", "s.outs"),
+            _ => ("input", "s.channels"),
+        }
+    }
 }
 
 fn body(which: Windows, width: usize, dtype: DType, dense: bool, from: &Operand) -> String {
-    let (seen, channels) = match which {
-        Windows::Input => ("output", "s.outs"),
-        _ => ("input", "s.channels"),
-    };
+    let (seen, channels) = which.seen();
+    let ty = computed(dtype);
     let steps = match which {
         Windows::Forward => positions(width, false, dense, from),
         Windows::Input if dense => positions(width, true, true, from),
-        Windows::Input => apart(width, from),
+        Windows::Input => {
+            let (line, element) = apart(which, "(first + i)", from);
+            format!(
+                "    for (int i = 0; i < count; ++i) {{
+        {line}
+        for (i64 t = from; t < to; ++t) {{
+            {ty} value = 0;
+            {element}
+            out[t * {width} + i] = value;
+        }}
+    }}
+"
+            )
+        }
         Windows::Weight => taps(width, dense, from),
     };
     format!(
@@ -91,7 +150,6 @@ fn body(which: Windows, width: usize, dtype: DType, dense: bool, from: &Operand)
 }}
 ",
         read = from.read(),
-        ty = computed(dtype),
         last = STEPS - 1,
     )
 }
@@ -152,35 +210,49 @@ fn positions(width: usize, back: bool, dense: bool, from: &Operand) -> String {
     )
 }
 
-/// Columns are positions of an input that windows skipped through: only some have met a tap.
-fn apart(width: usize, from: &Operand) -> String {
-    let met = (0..3).fold(String::new(), |mut c, d| {
-        let _ = write!(
-            c,
-            "int z{d} = l{d} + (int)s.padding[{d}] - t{d} * (int)s.dilation[{d}];
-            inside &= z{d} >= 0 && z{d} % (int)s.stride[{d}] == 0; z{d} /= (int)s.stride[{d}];
-            inside &= z{d} < h{d};
-            "
-        );
-        c
-    });
-    format!(
-        "    for (int i = 0; i < count; ++i) {{
-        int rest = (int)first + i;
-        {lanes}
-        for (i64 t = from; t < to; ++t) {{
-            rest = (int)t;
-            {taps}
-            int inside = 1;
-            {met}const i64 at = inside ? (((i64)rest * h0 + z0) * h1 + z1) * h2 + z2 : 0;
-            out[t * {width} + i] = inside ? {load} : 0;
-        }}
-    }}
-",
-        lanes = decode("input", "l"),
-        taps = decode("window", "t"),
-        load = from.load("at"),
-    )
+/// Statements that prepare for a column, and those that make `value` its element at step `t`, for any windows.
+/// The element is in channels of `h0` × `h1` × `h2`.
+fn apart(which: Windows, column: &str, from: &Operand) -> (String, String) {
+    let (of_column, of_step) = match which {
+        Windows::Forward => ("output", "window"),
+        Windows::Input => ("input", "window"),
+        Windows::Weight => ("window", "output"),
+    };
+    let channel = if which == Windows::Weight { "channel" } else { "left" };
+    let line =
+        format!("int rest = (int){column}; {} const int channel = rest;", decode(of_column, "l"));
+    let mut element =
+        format!("int left = (int)t, inside = 1; {}", decode(of_step, "t").replace("rest", "left"));
+    for d in 0..3 {
+        let place = match which {
+            Windows::Forward => {
+                format!(
+                    "l{d} * (int)s.stride[{d}] + t{d} * (int)s.dilation[{d}] - (int)s.padding[{d}]"
+                )
+            }
+            Windows::Input => format!("l{d} + (int)s.padding[{d}] - t{d} * (int)s.dilation[{d}]"),
+            Windows::Weight => {
+                format!(
+                    "t{d} * (int)s.stride[{d}] + l{d} * (int)s.dilation[{d}] - (int)s.padding[{d}]"
+                )
+            }
+        };
+        let _ = write!(element, "int z{d} = {place}; ");
+        if which == Windows::Input {
+            // Windows that skip have met only some positions.
+            let _ = write!(
+                element,
+                "inside &= z{d} >= 0 && z{d} % (int)s.stride[{d}] == 0; z{d} /= (int)s.stride[{d}]; "
+            );
+        }
+        let _ = write!(element, "inside &= z{d} >= 0 && z{d} < h{d}; ");
+    }
+    let _ = write!(
+        element,
+        "if (inside) {{ const i64 at = (((i64){channel} * h0 + z0) * h1 + z1) * h2 + z2; value = {}; }}",
+        from.load("at")
+    );
+    (line, element)
 }
 
 /// Columns are channels and taps, steps are positions: each column copies rows of positions.

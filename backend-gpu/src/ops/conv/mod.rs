@@ -3,7 +3,7 @@
 
 mod columns;
 mod direct;
-mod packed;
+mod products;
 
 use kiln_tensor_core::{ConvSpec, Shape, Tensor};
 
@@ -67,6 +67,6 @@ fn run<R: Runtime>(
         return out;
     }
     let (a, b) = (plain(a), plain(b));
-    packed::products(op, which, (&a, &b), sizes, shape)
+    products::products(which, (&a, &b), sizes, shape)
         .unwrap_or_else(|| direct::run(op, which, (&a, &b), sizes, shape))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use kiln_tensor_core::{DType, Tensor};
 
-use super::pack::Packed;
+use super::{Matrix, Sizes};
 use crate::launch::Call;
 use crate::runtime::{DeviceKind, Dialect, Traits};
 use crate::source::{Operand, computed};
@@ -15,14 +15,14 @@ use crate::{Gpu, Runtime};
 /// The registers of a work-item: `rows` × `vectors` of `lanes` sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tile {
-    pub(crate) rows: usize,
+    rows: usize,
     vectors: usize,
     lanes: usize,
 }
 
 impl Tile {
     /// The tile for a compute dtype, where the device is one for this kind of product.
-    pub(crate) fn of(traits: &Traits, dtype: DType) -> Option<Tile> {
+    pub(super) fn of(traits: &Traits, dtype: DType) -> Option<Tile> {
         if traits.kind != DeviceKind::Cpu || traits.dialect != Dialect::OpenCl || !dtype.is_float()
         {
             return None;
@@ -33,34 +33,21 @@ impl Tile {
         Some(Tile { rows, vectors: 2, lanes })
     }
 
-    pub(crate) fn columns(self) -> usize {
+    fn columns(self) -> usize {
         self.vectors * self.lanes
     }
 }
 
-/// Sizes of a product: `batch` times `[m, k] × [k, n]`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    pub(crate) batch: usize,
-    pub(crate) m: usize,
-    pub(crate) n: usize,
-    pub(crate) k: usize,
-}
-
-/// Whether packing pays: each element of an operand is used often enough.
-pub(crate) fn pays(Sizes { batch, m, n, k }: Sizes) -> bool {
-    m >= 4 && n >= 16 && k >= 4 && batch * m * n * k >= 1 << 15
-}
-
 /// Writes `a · b` to elements `[first, first + batch · m · n)` of `out`.
 #[track_caller]
-pub(crate) fn product<R: Runtime>(
+pub(super) fn multiply<R: Runtime>(
     tile: Tile,
-    (a, b): (&Packed<R>, &Packed<R>),
+    (a, b): (&impl Matrix<R>, &impl Matrix<R>),
     sizes: Sizes,
     (out, first): (&Tensor<Gpu<R>>, usize),
 ) {
     let Sizes { batch, m, n, k } = sizes;
+    let (a, b) = (a.pack(tile.rows), b.pack(tile.columns()));
     let (down, across) = (m.div_ceil(tile.rows), n.div_ceil(tile.columns()));
     let y = Operand::new("y", out.dtype(), true);
     let tiles = batch * down * across;
