@@ -12,6 +12,7 @@ ONE(fabs) ONE(floor) ONE(ceil) ONE(rint) ONE(trunc) ONE(sqrt) ONE(exp) ONE(expm1
 ONE(log10) ONE(log1p) ONE(sin) ONE(cos) ONE(tan) ONE(asin) ONE(acos) ONE(atan) ONE(sinh) ONE(cosh)
 ONE(tanh) ONE(asinh) ONE(acosh) ONE(atanh) ONE(erf)
 TWO(fmod) TWO(pow) TWO(atan2) TWO(fmax) TWO(fmin)
+float PURE fma(float, float, float); double PURE fma(double, double, double);
 #define LANES(n) \
   float##n PURE fma(float##n, float##n, float##n); double##n PURE fma(double##n, double##n, double##n); \
   float##n PURE_READ vload##n(size_t, const __global float*); void OVERLOADED vstore##n(float##n, size_t, __global float*); \

@@ -62,7 +62,11 @@ impl Open {
             name: info.name.clone(),
             driver: format!("{} {}", device.version()?, device.driver_version()?),
             dialect: Dialect::OpenCl,
-            kind: info.kind,
+            // So that kernels shaped for GPUs can be tested where there is none.
+            kind: match std::env::var_os("KILN_OPENCL_AS_GPU") {
+                Some(_) => DeviceKind::Gpu,
+                None => info.kind,
+            },
             f64: device.double_fp_config().is_ok_and(|config| config != 0),
             units: device.max_compute_units()? as usize,
             group: GROUP.min(largest_group),

@@ -101,8 +101,8 @@ impl Writer {
     for (i64 i = LANE; i < n; i += {GROUP}) {{ const {ty} v = {value}; acc = {combine}; }}
     shared[LANE] = acc;
     BARRIER;
-    for (int half = {GROUP} / 2; half > 0; half /= 2) {{
-        if (LANE < half) {{ const {ty} v = shared[LANE + half]; acc = {combine}; shared[LANE] = acc; }}
+    for (int far = {GROUP} / 2; far > 0; far /= 2) {{
+        if (LANE < far) {{ const {ty} v = shared[LANE + far]; acc = {combine}; shared[LANE] = acc; }}
         BARRIER;
     }}
     {name} = shared[0];
