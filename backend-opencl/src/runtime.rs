@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kiln_backend_gpu::{Arg, Dialect, Launch, Opened, Runtime, Traits};
+use kiln_backend_gpu::{Arg, DeviceKind, Dialect, Launch, Opened, Runtime, Traits};
 use kiln_tensor_core::{Error, Result};
 use opencl3::command_queue::{
     CommandQueue, enqueue_copy_buffer, enqueue_nd_range_kernel, enqueue_read_buffer,
