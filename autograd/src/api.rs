@@ -386,5 +386,12 @@ fn root<B: Backend>(
             why: "a gradient has the shape and dtype of its tensor".into(),
         });
     }
+    if gradient.device() != output.device() {
+        raise(Error::Device {
+            op: "backward",
+            left: output.device().to_string(),
+            right: gradient.device().to_string(),
+        });
+    }
     (edge, gradient)
 }

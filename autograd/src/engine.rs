@@ -334,6 +334,13 @@ fn through<B: Backend, M: Mode<B>>(hooks: Vec<Hook<B>>, grad: Tensor<M::Of>) -> 
                     why: "a hook may not change the gradient's shape or dtype".into(),
                 });
             }
+            if changed.device() != grad.device() {
+                raise(Error::Device {
+                    op: "hook",
+                    left: grad.device().to_string(),
+                    right: changed.device().to_string(),
+                });
+            }
             grad = changed;
         }
     }
@@ -343,9 +350,9 @@ fn through<B: Backend, M: Mode<B>>(hooks: Vec<Hook<B>>, grad: Tensor<M::Of>) -> 
 /// Passes a gradient through a leaf's hooks and adds it to the leaf's `grad`.
 fn accumulate<B: Backend, M: Mode<B>>(meta: &Meta<B>, grad: Tensor<M::Of>) {
     let grad = leaf_hooked::<B, M>(meta, grad);
-    // Memory that somebody else sees is not ours to accumulate in later.
-    let ours = M::Of::is_unique(&grad) || M::Of::requires_grad(&grad);
-    store(meta, M::raise(if ours { grad } else { grad.copy() }));
+    // Memory that somebody else sees, or that several elements share, is not ours to write to later.
+    let own = M::Of::is_unique(&grad) && !grad.layout().may_overlap();
+    store(meta, M::raise(if own || M::Of::requires_grad(&grad) { grad } else { grad.copy() }));
 }
 
 /// Adds a gradient that others may hold too to the `grad` of a tensor.

@@ -36,6 +36,17 @@ fn gradients_accumulate_until_dropped() {
     assert_eq!(grad_of(&x), [3.0, 3.0]);
 }
 
+/// The gradient of a sum is one number for all elements; a leaf's `grad` is memory that can be written to.
+#[test]
+fn elements_of_a_gradient_are_its_own() {
+    let x = leaf(&[1.0; 300], [2, 150]);
+    x.sum().backward();
+    x.sum().backward();
+    assert!(!x.grad().unwrap().layout().may_overlap());
+    x.grad().unwrap().mul_(0.25);
+    assert_eq!(grad_of(&x), [0.5; 300]);
+}
+
 #[test]
 fn leaves_do_not_share_gradients() {
     let (a, b) = (leaf(&[1.0], [1]), leaf(&[2.0], [1]));
