@@ -171,7 +171,7 @@ pub(crate) fn load_into<B: Backend>(
         return Err(Error::StateDict { why });
     }
     for (target, source) in matched {
-        target.copy_(&source.detach().to(target.device()));
+        target.copy_(&source.detach());
     }
     Ok(keys)
 }

@@ -39,13 +39,16 @@ impl<B: Backend> Tensor<B> {
         if device == self.device() { self.clone() } else { B::to_device(self, device) }
     }
 
-    /// Overwrites the elements with those of `src`, broadcast and converted.
+    /// Overwrites the elements with those of `src`, broadcast, converted and, if they are on another
+    /// device, moved.
     ///
     /// # Panics
     /// If `src` does not broadcast to this shape, or elements of this view share memory.
     #[track_caller]
     pub fn copy_(&self, src: &Self) -> Self {
-        self.same_device("copy_", src);
+        if src.device() != self.device() {
+            return self.copy_(&src.to(self.device()));
+        }
         if src.layout().broadcast_to(self.shape()).is_none() {
             raise(Error::Shape {
                 op: "copy_",
