@@ -68,13 +68,20 @@ impl<'a, R: Runtime> Call<'a, R> {
         self
     }
 
-    /// The elements of a tensor, which has some.
+    /// The elements of a tensor, which has some. Drivers do not look where they are: a buffer of another
+    /// device ends the process.
+    #[track_caller]
     pub(crate) fn tensor(mut self, x: &'a Tensor<Gpu<R>>) -> Self {
+        if x.device() != self.device {
+            let (left, right) = (self.device.to_string(), x.device().to_string());
+            raise(Error::Device { op: "backend", left, right });
+        }
         self.args.push(Value::Buffer(x.storage().buffer().expect("an element to work on")));
         self
     }
 
     /// The elements of a tensor, as an operand of the kernel declares them.
+    #[track_caller]
     pub(crate) fn operand(self, operand: &Operand, x: &'a Tensor<Gpu<R>>) -> Self {
         let call = self.tensor(x);
         match operand.code(x) {
