@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod agree;
+pub mod apart;
 mod host;
 pub mod layouts;
 pub mod reference;

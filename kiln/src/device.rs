@@ -36,6 +36,13 @@ impl Device {
         Device::OpenCl(kiln_backend_opencl::OpenClDevice(index))
     }
 
+    /// The NVIDIA device of this number, as the driver counts. With the feature `cuda`. Whether it is there shows
+    /// when it is used.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(index: usize) -> Device {
+        Device::Cuda(kiln_backend_cuda::CudaDevice(index))
+    }
+
     /// The devices of this machine that the backends of this build can use.
     ///
     /// ```

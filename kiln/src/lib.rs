@@ -65,6 +65,7 @@
 //! | optimizers, learning-rate schedulers, gradient clipping | [`optim`] |
 //! | datasets, loaders, transforms, readers, metrics, plots | [`data`] |
 //! | threads and memory of the host | [`cpu`] |
+//! | the devices of this machine, by name | [`Device`] |
 //!
 //! # What runs where is a type
 //!
@@ -90,6 +91,26 @@
 //! assert_eq!(x.grad().unwrap().to_vec::<f64>(), [3.0, 4.0]);
 //! ```
 //!
+//! # Another device is a feature
+//!
+//! With the feature `opencl` or `cuda`, [`Device::best`] finds a GPU where there is one, and
+//! `"opencl:0".parse::<Device>()` names one; no other line changes. The program builds without the driver's
+//! libraries and starts on machines that have none: there it computes on the host. Tensors, modules and gradients
+//! move with `.to(&device)`, an optimizer's state follows its parameters, and weights load wherever the model is.
+//!
+//! ```
+//! use kiln::prelude::*;
+//! for device in Device::available() {
+//!     println!("{device}: {}", device.name().unwrap_or_default());
+//! }
+//! let device: Device = "cpu".parse()?;
+//! let model = Linear::new(3, 2, &Device::cpu());
+//! model.to(&device);
+//! let x = Tensor::ones([1, 3], &Device::cpu()).to(&device);
+//! assert_eq!(model.call(&x).device(), &device);
+//! # Ok::<(), kiln::Error>(())
+//! ```
+//!
 //! # A fused kernel is a closure
 //!
 //! ```
@@ -108,6 +129,8 @@
 //! | feature | gives |
 //! |---|---|
 //! | `cpu` | the backend on the host; on by default |
+//! | `opencl` | devices of OpenCL drivers, 1.2 and later |
+//! | `cuda` | NVIDIA's devices |
 //! | `blas` | products of matrices by the system's OpenBLAS |
 //! | `ndarray` | `Tensor::from_ndarray` and `to_ndarray` |
 //! | `plot` | curves, confusion matrices and image grids as PNG and SVG |
@@ -130,6 +153,8 @@ pub use variants::{AnyTensor, Device};
 
 pub use kiln_autograd as autograd;
 pub use kiln_backend_cpu as cpu;
+#[cfg(feature = "cuda")]
+pub use kiln_backend_cuda as cuda;
 #[cfg(feature = "opencl")]
 pub use kiln_backend_opencl as opencl;
 pub use kiln_data as data;

@@ -2,6 +2,8 @@
 //! of the tensor that [`Any`](crate::Any) keeps, and the arms that lead from a device to its backend.
 
 pub(crate) use kiln_backend_cpu::{Cpu, CpuDevice};
+#[cfg(feature = "cuda")]
+pub(crate) use kiln_backend_cuda::{Cuda, CudaDevice};
 #[cfg(feature = "opencl")]
 pub(crate) use kiln_backend_opencl::{OpenCl, OpenClDevice};
 use kiln_tensor_core::{Backend, DType, Handle, Layout, Tensor};
@@ -117,6 +119,10 @@ backends! { ($)
     "A device of an OpenCL driver; with the feature `opencl`."
     #[cfg(feature = "opencl")]
     OpenCl("opencl"): OpenCl on OpenClDevice, here: opencl();
+
+    "An NVIDIA device; with the feature `cuda`."
+    #[cfg(feature = "cuda")]
+    Cuda("cuda"): Cuda on CudaDevice, here: cuda();
 }
 
 /// A device of this machine.
@@ -141,4 +147,14 @@ fn opencl() -> Vec<Found> {
         apart: info.kind != DeviceKind::Cpu,
     };
     devices().map(found).collect()
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Vec<Found> {
+    let found = |(device, name): (CudaDevice, &str)| Found {
+        device: Device::Cuda(device),
+        name: name.to_owned(),
+        apart: true,
+    };
+    kiln_backend_cuda::devices().into_iter().map(found).collect()
 }

@@ -33,13 +33,13 @@ fn names_of_nothing() {
 }
 
 #[test]
-#[cfg(not(feature = "opencl"))]
+#[cfg(not(any(feature = "opencl", feature = "cuda")))]
 fn names_of_a_feature_that_is_off() {
-    for text in ["opencl", "opencl:0", "opencl:1"] {
+    for (text, feature) in [("opencl", "opencl"), ("opencl:1", "opencl"), ("cuda:0", "cuda")] {
         assert_eq!(
             refused(text),
             format!(
-                "{text} cannot be used: this program was built without the feature `opencl` of the \
+                "{text} cannot be used: this program was built without the feature `{feature}` of the \
                  crate kiln"
             )
         );

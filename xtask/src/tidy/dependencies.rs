@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("kiln-optim",       &["kiln-tensor-core", "kiln-autograd", "kiln-nn"]),
     ("kiln-data",        &["kiln-tensor-core"]),
     ("kiln-conformance", &["kiln-tensor-core", "kiln-autograd"]),
-    ("kiln",             &["kiln-tensor-core", "kiln-backend-cpu", "kiln-backend-opencl", "kiln-autograd", "kiln-nn", "kiln-nn-derive", "kiln-optim", "kiln-data"]),
+    ("kiln",             &["kiln-tensor-core", "kiln-backend-cpu", "kiln-backend-opencl", "kiln-backend-cuda", "kiln-autograd", "kiln-nn", "kiln-nn-derive", "kiln-optim", "kiln-data"]),
     ("xtask",            &[]),
 ];
 
