@@ -19,6 +19,9 @@ struct Args {
     epochs: usize,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to compute: `cpu`, `opencl:0`, … as the features of this build have it.
+    #[arg(long, default_value_t = Device::best())]
+    device: Device,
     /// Where the weights and the pictures go.
     #[arg(long, default_value = ".")]
     out: PathBuf,
@@ -59,13 +62,14 @@ impl Forward for Net {
 fn main() -> kiln::Result<()> {
     let args = Args::parse();
     manual_seed(args.seed);
-    let device = Device::best();
+    let device = args.device;
 
-    // Training images move by up to a pixel, another way in each epoch; the others stay as they are.
+    // Training images move by up to a pixel, another way in each epoch; the others stay as they are. Images
+    // become tensors on the host, one by one, and go to the device as batches.
     let digits = digits();
     let parts = digits.clone().stratified_split(digits.labels(), [0.7, 0.1, 0.2], args.seed);
     let [train, validation, test] = parts;
-    let shift = RandomCrop::new(8, 8).padding(1).then(ToTensor::new(&device));
+    let shift = RandomCrop::new(8, 8).padding(1).then(ToTensor::new(&Device::cpu()));
     let loader = DataLoader::new(train.transform(shift).seed(args.seed));
     let loader = loader.batch_size(32).shuffle(args.seed).workers(1);
     let (validation_x, validation_y) = validation.transform(ToTensor::new(&device)).all()?;
@@ -81,6 +85,7 @@ fn main() -> kiln::Result<()> {
         model.train();
         let mut bar = progress.epoch(epoch, loader.len());
         for (x, y) in loader.epoch() {
+            let (x, y) = (x.to(&device), y.to(&device));
             let logits = model.call(&x);
             let loss = cross_entropy(&logits, &y);
             adam.zero_grad();

@@ -24,6 +24,9 @@ struct Args {
     epochs: usize,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to compute: `cpu`, `opencl:0`, … as the features of this build have it.
+    #[arg(long, default_value_t = Device::best())]
+    device: Device,
     /// Where the weights go.
     #[arg(long, default_value = "fashion_mnist.safetensors")]
     weights: PathBuf,
@@ -58,15 +61,15 @@ fn main() {
 fn run(args: &Args) -> kiln::Result<()> {
     let data = fashion_mnist(args.data.as_deref())?;
     manual_seed(args.seed);
-    let device = Device::best();
+    let device = &args.device;
 
     // Centred and scaled by the mean and the deviation of all training pixels.
     let normalized = |(x, y): (Tensor, Tensor)| TensorDataset::new(((x - 0.2860) / 0.3530, y));
-    let train = normalized(data.train.tensors(&device));
-    let test = DataLoader::new(normalized(data.test.tensors(&device))).batch_size(1000);
+    let train = normalized(data.train.tensors(device));
+    let test = DataLoader::new(normalized(data.test.tensors(device))).batch_size(1000);
     let loader = DataLoader::new(train).batch_size(64).shuffle(args.seed).drop_last(true);
 
-    let model = lenet(&device);
+    let model = lenet(device);
     println!("{model}\n{} parameters on {device}\n", model.numel());
     let mut adam = Adam::new(model.parameters());
     // The learning rate rises over the first third of the steps and falls to nothing over the rest.

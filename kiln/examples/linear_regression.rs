@@ -2,7 +2,16 @@
 //!
 //! `cargo run --release -p kiln --example linear_regression`
 
+use clap::Parser;
 use kiln::prelude::*;
+
+/// Finds a linear law in noisy data.
+#[derive(Parser)]
+struct Args {
+    /// Where to compute: `cpu`, `opencl:0`, … as the features of this build have it.
+    #[arg(long, default_value_t = Device::best())]
+    device: Device,
+}
 
 /// What is learnt: a matrix and a vector. The derive finds the parameters by their type, so
 /// `parameters()`, `state_dict()`, `save()` and printing work.
@@ -29,7 +38,7 @@ impl Forward for Affine {
 
 fn main() {
     manual_seed(0);
-    let device = Device::best();
+    let device = Args::parse().device;
 
     // The law to find, y = x · [2, −3.4, 0.5]ᵀ + 4.2, seen through a little noise.
     let law = Tensor::from_slice(&[2.0f32, -3.4, 0.5], [3, 1], &device);

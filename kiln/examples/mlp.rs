@@ -20,6 +20,9 @@ struct Args {
     epochs: usize,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where to compute: `cpu`, `opencl:0`, … as the features of this build have it.
+    #[arg(long, default_value_t = Device::best())]
+    device: Device,
     /// Where the best weights go.
     #[arg(long, default_value = "mlp.safetensors")]
     weights: PathBuf,
@@ -41,7 +44,7 @@ fn mlp(widths: &[usize], device: &Device) -> Sequential {
 fn main() -> kiln::Result<()> {
     let args = Args::parse();
     manual_seed(args.seed);
-    let device = Device::best();
+    let device = args.device;
 
     // All images as one tensor [1797, 1, 8, 8] of values from 0 to 1, in three parts with every digit
     // in proportion.

@@ -26,14 +26,24 @@ pub struct Args {
     /// The highest learning rate; it rises and falls over the training [default: 5e-3].
     #[arg(long)]
     lr: Option<f64>,
+    /// Where to compute: `cpu`, `opencl`, `cuda:1`, …; builds with the backend that it names.
+    #[arg(long)]
+    device: Option<String>,
     /// Where to write the weights and the pictures.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let base = ["run", "--release", "--quiet", "--package", "kiln", "--example", "digits", "--"];
+    let base = ["run", "--release", "--quiet", "--package", "kiln", "--example", "digits"];
     let mut command = shell::cargo(base);
+    if let Some(feature) = args.device.as_deref().and_then(feature) {
+        command.args(["--features", feature]);
+    }
+    command.arg("--");
+    if let Some(device) = &args.device {
+        command.args(["--device", device]);
+    }
     command.args(["--model", &args.model, "--seed", &args.seed.to_string()]);
     command.arg("--out").arg(&args.out);
     if let Some(epochs) = args.epochs {
@@ -43,4 +53,24 @@ pub fn run(args: &Args) -> Result<()> {
         command.args(["--lr", &lr.to_string()]);
     }
     shell::run(&mut command)
+}
+
+/// The feature of kiln that a device needs; nothing for the host, and for names of nothing, which the demo
+/// will refuse.
+fn feature(device: &str) -> Option<&'static str> {
+    let backend = device.split(':').next();
+    ["opencl", "cuda"].into_iter().find(|feature| Some(*feature) == backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_names_its_feature() {
+        assert_eq!(feature("opencl:1"), Some("opencl"));
+        assert_eq!(feature("opencl"), Some("opencl"));
+        assert_eq!(feature("cpu"), None);
+        assert_eq!(feature("opencl1"), None);
+    }
 }

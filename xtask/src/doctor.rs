@@ -6,19 +6,20 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::bench::torch;
-use crate::{shell, system};
+use crate::cuda::wheels;
+use crate::{opencl, shell, system};
 
 /// One line of the table.
 struct Row {
-    what: &'static str,
+    what: String,
     /// What was found; nothing if it is missing.
     found: Option<String>,
     /// What it is for, or how to get it where it is missing.
     note: &'static str,
 }
 
-fn row(what: &'static str, found: Option<String>, note: &'static str) -> Row {
-    Row { what, found, note }
+fn row(what: impl Into<String>, found: Option<String>, note: &'static str) -> Row {
+    Row { what: what.into(), found, note }
 }
 
 /// Shows what this machine has and, for what is missing, what to install.
@@ -29,8 +30,12 @@ pub fn run() -> Result<()> {
     print(&tools());
     println!("\noptional");
     print(&optional());
-    println!("\nGPU drivers (for backends to come; nothing in this version needs them)");
-    print(&gpu());
+    println!("\nbackend cpu: always there");
+    for (backend, rows) in [("opencl (feature `opencl`)", opencl_rows()), ("cuda", cuda_rows())] {
+        let ready = rows.iter().all(|row| row.found.is_some());
+        println!("\nbackend {backend}: {}", if ready { "can be used" } else { "cannot be used" });
+        print(&rows);
+    }
     Ok(())
 }
 
@@ -134,31 +139,45 @@ fn optional() -> Vec<Row> {
     ]
 }
 
-fn gpu() -> Vec<Row> {
+fn opencl_rows() -> Vec<Row> {
+    let drivers = Some(opencl::drivers().join(", ")).filter(|names| !names.is_empty());
+    let loader = opencl::loader().map(|path| path.display().to_string());
+    let mut rows = vec![
+        row("loader", loader, "apt-get install ocl-icd-libopencl1"),
+        row(
+            "drivers",
+            drivers,
+            "apt-get install pocl-opencl-icd (computes on the host), or your GPU's",
+        ),
+    ];
+    let devices = opencl::devices();
+    if devices.is_empty() {
+        rows.push(row("devices", None, "none: a driver that works and its device are needed"));
+    }
+    let named = devices.into_iter().enumerate();
+    rows.extend(named.map(|(i, name)| row(format!("opencl:{i}"), Some(name), "")));
+    rows
+}
+
+fn cuda_rows() -> Vec<Row> {
     let shown = |name: &str| system::library(name).map(|path| path.display().to_string());
-    let drivers = std::fs::read_dir("/etc/OpenCL/vendors").ok().map(|entries| {
-        let mut names: Vec<String> = entries
-            .filter_map(Result::ok)
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names.join(", ")
-    });
-    let drivers = drivers.filter(|names| !names.is_empty());
-    let card = shell::output(
+    let cards = shell::output(
         Command::new("nvidia-smi")
             .args(["--query-gpu=name,driver_version", "--format=csv,noheader"]),
     );
+    let home = std::env::var_os("CUDA_HOME").map(std::path::PathBuf::from);
+    let home = home.or_else(|| Some("/usr/local/cuda".into())).filter(|path| path.is_dir());
+    let compiler = shown("libnvrtc.so")
+        .or_else(|| home.map(|path| format!("{} (CUDA_HOME)", path.display())))
+        .or_else(|| Some(format!("{} (Python wheels)", wheels::there().ok()?.display())));
     vec![
-        row("OpenCL loader", shown("libOpenCL.so"), "apt-get install ocl-icd-libopencl1"),
+        row("devices", cards, "no NVIDIA card, or no driver for it"),
+        row("driver", shown("libcuda.so"), "comes with NVIDIA's driver"),
         row(
-            "OpenCL drivers",
-            drivers,
-            "apt-get install pocl-opencl-icd (CPU), or your GPU's driver",
+            "compiler (NVRTC)",
+            compiler,
+            "comes with the CUDA toolkit, or: cargo xtask cuda wheels (or pip install nvidia-cuda-nvrtc)",
         ),
-        row("NVIDIA GPU", card, "no card, or no driver"),
-        row("CUDA driver", shown("libcuda.so"), "comes with NVIDIA's driver"),
-        row("NVRTC", shown("libnvrtc.so"), "comes with the CUDA toolkit"),
     ]
 }
 

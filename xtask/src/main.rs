@@ -6,6 +6,7 @@ mod cuda;
 mod demo;
 mod docs;
 mod doctor;
+mod opencl;
 mod shell;
 mod system;
 mod test;

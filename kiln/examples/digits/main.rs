@@ -34,6 +34,9 @@ struct Args {
     /// The highest learning rate; it rises and falls over the training.
     #[arg(long, default_value_t = 5e-3)]
     lr: f64,
+    /// Where to compute: `cpu`, `opencl:0`, … as the features of this build have it.
+    #[arg(long, default_value_t = Device::best())]
+    device: Device,
     /// Where to write the weights and the pictures.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -58,10 +61,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     manual_seed(args.seed);
-    let device = Device::best();
     let build = || match args.model {
-        Model::Cnn => model::cnn(&device),
-        Model::Mlp => model::mlp(&device),
+        Model::Cnn => model::cnn(&args.device),
+        Model::Mlp => model::mlp(&args.device),
     };
 
     let images = digits();
@@ -73,14 +75,17 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         validation.len(),
         test.len()
     );
-    // Each image is seen a little shifted each time; what judges stays as it is.
-    let augment = RandomCrop::new(8, 8).padding(1).then(ToTensor::new(&device));
+    // Each image is seen a little shifted each time; what judges stays as it is. Images become tensors on
+    // the host, one by one, and go to the device as batches.
+    let augment = RandomCrop::new(8, 8).padding(1).then(ToTensor::new(&Device::cpu()));
     let train = train.transform(augment).seed(args.seed);
-    let [validation, test] = [validation, test].map(|set| Examples::all(set, &device));
+    let [validation, test] = [validation, test].map(|set| Examples::all(set, &args.device));
 
     let net = build();
-    println!("{net}\n{} parameters, {device}\n", net.numel());
-    let training = Training { epochs: args.epochs, lr: args.lr, seed: args.seed };
+    let name = args.device.name().unwrap_or_default();
+    println!("{net}\n{} parameters on {} ({name})\n", net.numel(), args.device);
+    let training =
+        Training { epochs: args.epochs, lr: args.lr, seed: args.seed, device: &args.device };
     let history = training.run(&net, train, &validation)?;
 
     let scores = training::scores(&net, &test.x);

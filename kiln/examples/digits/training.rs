@@ -17,20 +17,22 @@ pub struct Examples {
 impl Examples {
     pub fn all(set: impl Dataset<Item = (Image, i64)> + 'static, device: &Device) -> Self {
         let count = set.len();
-        let loader = DataLoader::new(set.transform(ToTensor::new(device))).batch_size(count);
+        let set = set.transform(ToTensor::new(&Device::cpu()));
+        let loader = DataLoader::new(set).batch_size(count);
         let (x, y) = loader.epoch().next().expect("no part of the images is empty");
-        Examples { x, y }
+        Examples { x: x.to(device), y: y.to(device) }
     }
 }
 
 /// How to train.
-pub struct Training {
+pub struct Training<'a> {
     pub epochs: u64,
     pub lr: f64,
     pub seed: u64,
+    pub device: &'a Device,
 }
 
-impl Training {
+impl Training<'_> {
     pub fn run(
         &self,
         net: &Sequential,
@@ -46,6 +48,7 @@ impl Training {
             net.train();
             let mut bar = progress.epoch(epoch as usize, loader.len());
             for (x, y) in loader.epoch() {
+                let (x, y) = (x.to(self.device), y.to(self.device));
                 let scores = net.call(&x);
                 let loss = cross_entropy(&scores, &y);
                 adam.zero_grad();

@@ -2,6 +2,7 @@
 
 mod tally;
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -43,7 +44,7 @@ enum Outcome {
 }
 
 #[rustfmt::skip]
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "tidy", does: "the drawing is true: dependencies, unsafe, file sizes, paths in documents", run: tidy },
     Step { name: "format", does: "cargo fmt --check", run: format },
     Step { name: "clippy", does: "lints of all targets, warnings denied", run: clippy },
@@ -53,6 +54,7 @@ const STEPS: [Step; 11] = [
     Step { name: "simd", does: "results of the CPU backend again, with the vectors of lesser machines and with none", run: simd },
     Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
     Step { name: "cuda", does: "every CUDA kernel compiles, for three generations of devices, with NVIDIA's compiler", run: cuda },
+    Step { name: "opencl", does: "lints, the OpenCL backend's suite and the facade's tests on an OpenCL device (PoCL where there is no other)", run: opencl },
     Step { name: "demo", does: "the digits classifier learns, its weights load again, and a NaN loss stops it", run: demo },
     Step { name: "docs", does: "the documentation builds, warnings denied", run: docs },
 ];
@@ -105,17 +107,17 @@ fn tidy(_: &Args) -> Outcome {
 }
 
 fn format(args: &Args) -> Outcome {
-    component(args, "fmt", "rustfmt", || check(["fmt", "--all", "--check"]))
+    component(args, "fmt", "rustfmt", || check(&mut shell::cargo(["fmt", "--all", "--check"])))
 }
 
 fn clippy(args: &Args) -> Outcome {
     component(args, "clippy", "clippy", || {
-        check(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        check(&mut shell::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })
 }
 
 fn build(_: &Args) -> Outcome {
-    check(["build", "--workspace", "--all-targets"])
+    check(&mut shell::cargo(["build", "--workspace", "--all-targets"]))
 }
 
 fn tests(_: &Args) -> Outcome {
@@ -234,6 +236,49 @@ fn cuda(args: &Args) -> Outcome {
     }
 }
 
+/// What needs an OpenCL device.
+fn opencl(args: &Args) -> Outcome {
+    let devices = match crate::opencl::ensure(|package| installed(args, package)) {
+        Ok(devices) => devices,
+        Err(why) => return Outcome::NotRun(why),
+    };
+    println!("on {}", devices.join(" and "));
+    // Of the whole workspace, without what has targets of the same names: one package alone has other
+    // features of its dependencies, and all of them would be compiled again.
+    let cargo = |subcommand: &str, targets: &[&str]| {
+        let mut command = shell::cargo([subcommand, "--workspace", "--features=kiln/opencl"]);
+        command.args(["--exclude=kiln-conformance", "--exclude=kiln-backend-cuda"]).args(targets);
+        // Compiled kernels stay with what else this tree has built.
+        command.env("POCL_CACHE_DIR", shell::root().join("target/pocl"));
+        command
+    };
+    let (backend, facade) = (["--test=suite", "--test=large"], ["--test=opencl", "--test=devices"]);
+    let mut tally = Tally::default();
+    let mut lints = cargo("clippy", &[backend, facade].concat());
+    match component(args, "clippy", "clippy", || check(lints.args(["--", "-D", "warnings"]))) {
+        Outcome::Ran(lints) => tally += lints,
+        Outcome::NotRun(why) => {
+            println!("lints: {why}");
+            tally.skipped += 1;
+        }
+    }
+    // One process a target and two threads: each process pays for the driver's start, and compiles a kernel once.
+    let options = ["--no-fail-fast", "--quiet", "--", "--test-threads", "2"];
+    let mut facade = cargo("test", &facade);
+    facade.args(options);
+    if devices.len() > 1 || devices.iter().any(|device| device.contains(crate::opencl::POCL)) {
+        // Of PoCL there may be two, for what takes two devices of one backend.
+        facade.arg("--include-ignored").env("POCL_DEVICES", "pthread pthread");
+    }
+    for command in [&mut facade, cargo("test", &backend).args(options)] {
+        match shell::tee(command) {
+            Ok((ok, text)) => tally += Tally::parse(&text, ok),
+            Err(error) => return failed(&error),
+        }
+    }
+    Outcome::Ran(tally)
+}
+
 fn demo(_: &Args) -> Outcome {
     let out = shell::root().join("target/demo-check");
     let run = |options: &[&str]| {
@@ -283,8 +328,8 @@ fn docs(_: &Args) -> Outcome {
 }
 
 /// One cargo command that passes or fails as a whole.
-fn check<const N: usize>(args: [&str; N]) -> Outcome {
-    match shell::tee(&mut shell::cargo(args)) {
+fn check(command: &mut Command) -> Outcome {
+    match shell::tee(command) {
         Ok((ok, _)) => Outcome::Ran(Tally::check(ok)),
         Err(error) => failed(&error),
     }
