@@ -6,10 +6,7 @@ use std::str::FromStr;
 use kiln_backend_cpu::CpuDevice;
 use kiln_tensor_core::Error;
 
-use crate::variants::{self, Device, Found, KEYS, on};
-
-/// The backends that a build can have; each but the first has a feature of its name.
-const BACKENDS: [&str; 3] = ["cpu", "opencl", "cuda"];
+use crate::variants::{self, Device, Found, KEYS, NEEDS, on};
 
 impl Device {
     /// The fastest device that is here: a GPU or another accelerator where a backend of this build finds
@@ -118,19 +115,27 @@ impl FromStr for Device {
                 }
                 absent(key, &found)
             }
-            None if BACKENDS.contains(&key) => {
+            None if needs(key).is_some() => {
                 format!("this program was built without the feature `{key}` of the crate kiln")
             }
-            None => format!("nothing is called so; there are the backends {}", BACKENDS.join(", ")),
+            None => {
+                let known: Vec<&str> = NEEDS.iter().map(|(key, _)| *key).collect();
+                format!("nothing is called so; there are the backends {}", known.join(", "))
+            }
         };
         Err(Error::NoDevice { device: text.to_owned(), why })
     }
 }
 
+/// What there is to install for a backend.
+fn needs(key: &str) -> Option<&'static str> {
+    NEEDS.iter().find(|(known, _)| *known == key).map(|(_, needs)| *needs)
+}
+
 /// Why none of the devices of a backend that were found is the one.
 fn absent(key: &str, found: &[Found]) -> String {
     if found.is_empty() {
-        return format!("this machine has no {key} device, or its driver is not installed");
+        return format!("none is found here; it takes {}", needs(key).unwrap_or_default());
     }
     let names: Vec<String> = found.iter().map(|found| found.device.to_string()).collect();
     format!("it is not here; there is: {}", names.join(", "))

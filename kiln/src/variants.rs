@@ -21,7 +21,7 @@ pub(crate) trait Variant: Backend {
 macro_rules! backends {
     (($d:tt) $(
         $doc:literal $(#[$feature:meta])?
-        $name:ident($key:literal): $backend:ident on $device:ident, here: $here:expr;
+        $name:ident($key:literal): $backend:ident on $device:ident, here: $here:expr, needs: $needs:literal;
     )*) => {
         /// A device of one of the backends that this build has.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +94,9 @@ macro_rules! backends {
         /// The backends of this build, in the order of the rows.
         pub(crate) const KEYS: &[&str] = &[$($(#[$feature])? $key,)*];
 
+        /// What each backend needs, of this build or not: its feature, and what there is to install.
+        pub(crate) const NEEDS: &[(&str, &str)] = &[$(($key, $needs),)*];
+
         /// Evaluates the expression with `$k` naming the backend of a device, and `$on` its own device.
         macro_rules! on {
             ($d device:expr, $d k:ident, $d on:pat => $d body:expr) => {
@@ -114,15 +117,18 @@ macro_rules! backends {
 
 backends! { ($)
     "The host's processor and memory."
-    Cpu("cpu"): Cpu on CpuDevice, here: host();
+    Cpu("cpu"): Cpu on CpuDevice, here: host(),
+        needs: "nothing";
 
     "A device of an OpenCL driver; with the feature `opencl`."
     #[cfg(feature = "opencl")]
-    OpenCl("opencl"): OpenCl on OpenClDevice, here: opencl();
+    OpenCl("opencl"): OpenCl on OpenClDevice, here: opencl(),
+        needs: "a loader (Debian: ocl-icd-libopencl1) and a driver (a GPU's, or pocl-opencl-icd)";
 
     "An NVIDIA device; with the feature `cuda`."
     #[cfg(feature = "cuda")]
-    Cuda("cuda"): Cuda on CudaDevice, here: cuda();
+    Cuda("cuda"): Cuda on CudaDevice, here: cuda(),
+        needs: "NVIDIA's driver";
 }
 
 /// A device of this machine.

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must hold, cheapest first.
 
+mod opencl;
 mod tally;
 
 use std::process::Command;
@@ -54,7 +55,7 @@ const STEPS: [Step; 12] = [
     Step { name: "simd", does: "results of the CPU backend again, with the vectors of lesser machines and with none", run: simd },
     Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
     Step { name: "cuda", does: "every CUDA kernel compiles, for three generations of devices, with NVIDIA's compiler", run: cuda },
-    Step { name: "opencl", does: "lints, the OpenCL backend's suite and the facade's tests on an OpenCL device (PoCL where there is no other)", run: opencl },
+    Step { name: "opencl", does: "lints, the OpenCL backend's suite and the facade's tests on an OpenCL device (PoCL where there is no other)", run: opencl::run },
     Step { name: "demo", does: "the digits classifier learns, its weights load again, and a NaN loss stops it", run: demo },
     Step { name: "docs", does: "the documentation builds, warnings denied", run: docs },
 ];
@@ -234,51 +235,6 @@ fn cuda(args: &Args) -> Outcome {
         }
         Err(error) => failed(&error),
     }
-}
-
-/// What needs an OpenCL device.
-fn opencl(args: &Args) -> Outcome {
-    let devices = match crate::opencl::ensure(|package| installed(args, package)) {
-        Ok(devices) => devices,
-        Err(why) => return Outcome::NotRun(why),
-    };
-    println!("on {}", devices.join(" and "));
-    // Of the whole workspace, without what has targets of the same names: one package alone has other
-    // features of its dependencies, and all of them would be compiled again.
-    let cargo = |subcommand: &str, targets: &[&str]| {
-        let mut command = shell::cargo([subcommand, "--workspace", "--features=kiln/opencl"]);
-        command.args(["--exclude=kiln-conformance", "--exclude=kiln-backend-cuda"]).args(targets);
-        // Compiled kernels stay with what else this tree has built. PoCL's own cache is enough: a binary of
-        // a kernel takes it half as long again as the kernel.
-        command.env("POCL_CACHE_DIR", shell::root().join("target/pocl")).env("KILN_CACHE", "0");
-        command
-    };
-    let backend = ["--test=queue", "--test=large", "--test=suite"];
-    let facade = ["--test=opencl", "--test=devices"];
-    let mut tally = Tally::default();
-    let mut lints = cargo("clippy", &[&backend[..], &facade].concat());
-    match component(args, "clippy", "clippy", || check(lints.args(["--", "-D", "warnings"]))) {
-        Outcome::Ran(lints) => tally += lints,
-        Outcome::NotRun(why) => {
-            println!("lints: {why}");
-            tally.skipped += 1;
-        }
-    }
-    // One process a target and two threads: each process pays for the driver's start, and compiles a kernel once.
-    let options = ["--no-fail-fast", "--quiet", "--", "--test-threads", "2"];
-    let mut facade = cargo("test", &facade);
-    facade.args(options);
-    if devices.len() > 1 || devices.iter().any(|device| device.contains(crate::opencl::POCL)) {
-        // Of PoCL there may be two, for what takes two devices of one backend.
-        facade.arg("--include-ignored").env("POCL_DEVICES", "pthread pthread");
-    }
-    for command in [&mut facade, cargo("test", &backend).args(options)] {
-        match shell::tee(command) {
-            Ok((ok, text)) => tally += Tally::parse(&text, ok),
-            Err(error) => return failed(&error),
-        }
-    }
-    Outcome::Ran(tally)
 }
 
 fn demo(_: &Args) -> Outcome {

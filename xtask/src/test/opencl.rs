@@ -1,0 +1,87 @@
+//! What needs an OpenCL device: the backend's suite, the facade on it, and the demo with and without one.
+
+use std::process::Command;
+
+use anyhow::Result;
+use cargo_metadata::MetadataCommand;
+
+use super::tally::Tally;
+use super::{Args, Outcome, check, component, failed, installed, learned};
+use crate::{opencl, shell};
+
+/// The step.
+pub(super) fn run(args: &Args) -> Outcome {
+    let devices = match opencl::ensure(|package| installed(args, package)) {
+        Ok(devices) => devices,
+        Err(why) => return Outcome::NotRun(why),
+    };
+    println!("on {}", devices.join(" and "));
+    // Of the whole workspace, without what has targets of the same names: one package alone has other
+    // features of its dependencies, and all of them would be compiled again.
+    let cargo = |subcommand: &str, targets: &[&str]| {
+        let mut command = shell::cargo([subcommand, "--workspace", "--features=kiln/opencl"]);
+        command.args(["--exclude=kiln-conformance", "--exclude=kiln-backend-cuda"]).args(targets);
+        // Compiled kernels stay with what else this tree has built. PoCL's own cache is enough: a binary of
+        // a kernel takes it half as long again as the kernel.
+        command.env("POCL_CACHE_DIR", shell::root().join("target/pocl")).env("KILN_CACHE", "0");
+        command
+    };
+    let backend = ["--test=queue", "--test=large", "--test=suite"];
+    let facade = ["--test=opencl", "--test=devices"];
+    let mut tally = Tally::default();
+    let mut lints = cargo("clippy", &[&backend[..], &facade].concat());
+    match component(args, "clippy", "clippy", || check(lints.args(["--", "-D", "warnings"]))) {
+        Outcome::Ran(lints) => tally += lints,
+        Outcome::NotRun(why) => {
+            println!("lints: {why}");
+            tally.skipped += 1;
+        }
+    }
+    // One process a target and two threads: each process pays for the driver's start, and compiles a kernel once.
+    let options = ["--no-fail-fast", "--quiet", "--", "--test-threads", "2"];
+    let mut facade = cargo("test", &facade);
+    facade.args(options);
+    if devices.len() > 1 || devices.iter().any(|device| device.contains(opencl::POCL)) {
+        // Of PoCL there may be two, for what takes two devices of one backend.
+        facade.arg("--include-ignored").env("POCL_DEVICES", "pthread pthread");
+    }
+    for command in [&mut facade, cargo("test", &backend).args(options)] {
+        match shell::tee(command) {
+            Ok((ok, text)) => tally += Tally::parse(&text, ok),
+            Err(error) => return failed(&error),
+        }
+    }
+    match shell::tee(&mut cargo("build", &["--example=digits"])) {
+        Ok((true, _)) => {}
+        Ok((false, _)) => {
+            tally += Tally::check(false);
+            return Outcome::Ran(tally);
+        }
+        Err(error) => return failed(&error),
+    }
+    match demo_with_and_without_a_driver() {
+        Ok(demo) => tally += demo,
+        Err(error) => return failed(&error),
+    }
+    Outcome::Ran(tally)
+}
+
+/// The demo's program with the backend in it, on a device and as on a machine where no driver is listed.
+fn demo_with_and_without_a_driver() -> Result<Tally> {
+    let manifest = shell::root().join("Cargo.toml");
+    let target = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?.target_directory;
+    let (out, nothing) = (target.join("demo-check"), target.join("no-drivers"));
+    std::fs::create_dir_all(&nothing)?;
+    let run = |options: &[&str], variable: &str, value: &str| {
+        let mut command = Command::new(target.join("debug/examples/digits"));
+        command.args(["--model", "mlp", "--seed", "1", "--out", out.as_str()]).args(options);
+        shell::tee(command.env("POCL_CACHE_DIR", target.join("pocl")).env(variable, value))
+    };
+    let (ok, text) = run(&["--device", "opencl"], "RUST_BACKTRACE", "1")?;
+    let mut tally = Tally::check(ok && learned(&text, 95.0) && text.contains("on opencl:0"));
+    let (ok, text) = run(&["--epochs", "10"], "OCL_ICD_VENDORS", nothing.as_str())?;
+    tally += Tally::check(ok && learned(&text, 90.0) && text.contains("on cpu"));
+    let (ok, text) = run(&["--device", "opencl"], "OCL_ICD_VENDORS", nothing.as_str())?;
+    tally += Tally::check(!ok && text.contains("opencl cannot be used"));
+    Ok(tally)
+}
