@@ -83,11 +83,13 @@ pub fn run() {
         });
         map(&constants, &[Scalar::I64(1)]);
     }
-    for from in DType::ALL {
-        for to in DType::ALL {
-            let cast = Expr::new("cast", [from], |[x]| x.cast(to));
-            (0..4).for_each(|form| on(&cast, &[], form));
-        }
+    // A kernel loads, converts and stores in steps that do not know of each other: all conversions between
+    // what is computed in, and each dtype loaded and stored.
+    let computed = COMPUTED.iter().flat_map(|&from| COMPUTED.map(|to| (from, to)));
+    let stored = DType::ALL.into_iter().zip(DType::ALL.into_iter().cycle().skip(1));
+    for (from, to) in computed.chain(stored) {
+        let cast = Expr::new("cast", [from], |[x]| x.cast(to));
+        (0..4).for_each(|form| on(&cast, &[], form));
     }
     for from in [DType::F32, DType::I64] {
         for to in [DType::I16, DType::I8, DType::U8, DType::Bool] {
