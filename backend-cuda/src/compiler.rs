@@ -31,16 +31,25 @@ pub fn version() -> Option<((i32, i32), &'static Path)> {
 /// # Errors
 /// If there is no compiler, or the source does not compile: with what the compiler wrote.
 pub fn cubin(source: &str, entry: &str, arch: &str) -> Result<Vec<u8>> {
-    compile(source, arch).map_err(|log| Error::KernelBuild {
-        device: arch.into(),
-        kernel: entry.into(),
-        log,
-    })
+    compile(source, arch).map_err(|log| failed(arch, entry, log))
+}
+
+/// Whether a source compiles: like [`cubin`] without optimising, in a third of the time.
+///
+/// # Errors
+/// As for `cubin`.
+pub fn check(source: &str, entry: &str, arch: &str) -> Result<()> {
+    let compiler = nvrtc::compiler().map_err(|why| failed(arch, entry, why.into()))?;
+    compiler.cubin(source, arch, false).map(drop).map_err(|log| failed(arch, entry, log))
+}
+
+fn failed(arch: &str, entry: &str, log: String) -> Error {
+    Error::KernelBuild { device: arch.into(), kernel: entry.into(), log }
 }
 
 /// Like `cubin`, with what went wrong as text.
 pub(crate) fn compile(source: &str, arch: &str) -> Result<Vec<u8>, String> {
-    nvrtc::compiler()?.cubin(source, arch)
+    nvrtc::compiler()?.cubin(source, arch, true)
 }
 
 /// What to do where the driver does not take what the compiler made.

@@ -78,12 +78,12 @@ fn compile_share(arch: &str, share: usize, of: usize) {
     let prelude = prelude(&kernels);
     let mut failed = Vec::new();
     for part in kernels.chunks(AT_ONCE).skip(share).step_by(of) {
-        if compiler::cubin(&together(part, prelude), "several", arch).is_ok() {
+        if compiler::check(&together(part, prelude), "several", arch).is_ok() {
             continue;
         }
         // Which of them is wrong?
         for (source, entry) in part {
-            if let Err(error) = compiler::cubin(source, entry, arch) {
+            if let Err(error) = compiler::check(source, entry, arch) {
                 failed.push(format!("{error}\nof the source\n{}", &source[prelude..]));
             }
         }

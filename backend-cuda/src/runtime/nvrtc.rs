@@ -136,11 +136,16 @@ impl Drop for Open<'_> {
 }
 
 impl Compiler {
-    /// A source as machine code of an architecture such as `sm_90`.
+    /// A source as machine code of an architecture such as `sm_90`, optimised or made fast.
     ///
     /// # Errors
     /// What the compiler wrote.
-    pub(crate) fn cubin(&self, source: &str, arch: &str) -> Result<Vec<u8>, String> {
+    pub(crate) fn cubin(
+        &self,
+        source: &str,
+        arch: &str,
+        optimise: bool,
+    ) -> Result<Vec<u8>, String> {
         let functions = &self.functions;
         let source = CString::new(source).map_err(|_| "the source holds a 0".to_owned())?;
         let mut program = ptr::null_mut();
