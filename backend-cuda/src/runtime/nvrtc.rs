@@ -163,6 +163,9 @@ impl Compiler {
             "--std=c++17".into(),
             "--disable-warnings".into(),
         ];
+        if !optimise && self.version >= (13, 0) {
+            options.push("--Ofast-compile=max".into());
+        }
         options
             .extend(self.headers.iter().map(|path| format!("--include-path={}", path.display())));
         let options: Result<Vec<CString>, _> = options.into_iter().map(CString::new).collect();
