@@ -26,7 +26,8 @@ pub fn version() -> Option<((i32, i32), &'static Path)> {
     nvrtc::compiler().ok().map(|compiler| (compiler.version, &*compiler.from))
 }
 
-/// Compiles a source to the machine code (a cubin) of an architecture such as `sm_90`.
+/// Compiles a source to the machine code (a cubin) of an architecture such as `sm_90`; to PTX, which a driver
+/// translates, where the architecture is newer than the compiler.
 ///
 /// # Errors
 /// If there is no compiler, or the source does not compile: with what the compiler wrote.
@@ -40,7 +41,7 @@ pub fn cubin(source: &str, entry: &str, arch: &str) -> Result<Vec<u8>> {
 /// As for `cubin`.
 pub fn check(source: &str, entry: &str, arch: &str) -> Result<()> {
     let compiler = nvrtc::compiler().map_err(|why| failed(arch, entry, why.into()))?;
-    compiler.cubin(source, arch, false).map(drop).map_err(|log| failed(arch, entry, log))
+    compiler.binary(source, arch, false).map(drop).map_err(|log| failed(arch, entry, log))
 }
 
 fn failed(arch: &str, entry: &str, log: String) -> Error {
@@ -49,7 +50,7 @@ fn failed(arch: &str, entry: &str, log: String) -> Error {
 
 /// Like `cubin`, with what went wrong as text.
 pub(crate) fn compile(source: &str, arch: &str) -> Result<Vec<u8>, String> {
-    nvrtc::compiler()?.cubin(source, arch, true)
+    nvrtc::compiler()?.binary(source, arch, true)
 }
 
 /// What to do where the driver does not take what the compiler made.

@@ -16,14 +16,13 @@ const SECOND: CudaDevice = CudaDevice(1);
 
 /// Whether to go on: in a process with a driver and a compiler, where a function may fail.
 fn with_devices(test: &str, fail: &str) -> bool {
+    with(test, ("FAKE_FAIL", fail))
+}
+
+fn with(test: &str, variable: (&str, &str)) -> bool {
     let libraries = built(&[DRIVER, COMPILER]);
     let toolkit = libraries.parent().unwrap().to_str().unwrap();
-    let variables = [
-        ("CUDA_HOME", toolkit),
-        ("FAKE_FAIL", fail),
-        ("KILN_KERNEL_CACHE", "0"),
-        ("CUDA_PATH", ""),
-    ];
+    let variables = [("CUDA_HOME", toolkit), variable, ("KILN_CACHE", "0"), ("CUDA_PATH", "")];
     in_child(test, &[&libraries], &variables)
 }
 
@@ -171,6 +170,18 @@ fn a_driver_that_is_older_than_the_compiler_is_named() {
     assert!(matches!(error, Error::KernelBuild { .. }), "{text}");
     assert!(text.contains("NVRTC 13.9") && text.contains("driver CUDA 13.0"), "{text}");
     launched(&SECOND).unwrap();
+}
+
+#[test]
+fn devices_that_are_newer_than_the_compiler_get_ptx() {
+    let test = "devices_that_are_newer_than_the_compiler_get_ptx";
+    if !with(test, ("FAKE_CAPABILITY", "10")) {
+        return;
+    }
+    assert_eq!(Driver::opened(&FIRST).unwrap().traits().driver, "CUDA 13.0 sm_100");
+    let (_, binary) = Driver::compile(&FIRST, SOURCE, "copy_arguments").unwrap();
+    assert!(binary.unwrap().starts_with(b"// "));
+    launched(&FIRST).unwrap();
 }
 
 #[test]

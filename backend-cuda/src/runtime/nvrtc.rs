@@ -27,6 +27,8 @@ struct Functions {
     log: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     cubin_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
     cubin: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    ptx_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
+    ptx: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     destroy: unsafe extern "C" fn(*mut Program) -> c_int,
     text: unsafe extern "C" fn(c_int) -> *const c_char,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Compiler {
     pub(crate) version: (i32, i32),
     /// The file, or the name that the system knows it by.
     pub(crate) from: PathBuf,
+    /// Architectures that it makes machine code for, as in 90.
+    known: Vec<c_int>,
     headers: Vec<PathBuf>,
     _libraries: Vec<Library>,
 }
@@ -110,6 +114,8 @@ fn open_at(file: &Path, folder: &Path) -> Result<Compiler, String> {
         log: function!("nvrtcGetProgramLog"),
         cubin_size: function!("nvrtcGetCUBINSize"),
         cubin: function!("nvrtcGetCUBIN"),
+        ptx_size: function!("nvrtcGetPTXSize"),
+        ptx: function!("nvrtcGetPTX"),
         destroy: function!("nvrtcDestroyProgram"),
         text: function!("nvrtcGetErrorString"),
     };
@@ -119,10 +125,20 @@ fn open_at(file: &Path, folder: &Path) -> Result<Compiler, String> {
     if unsafe { version(&mut major, &mut minor) } != 0 {
         return Err(format!("{}: it does not tell its version", file.display()));
     }
+    let count: unsafe extern "C" fn(*mut c_int) -> c_int = function!("nvrtcGetNumSupportedArchs");
+    let list: unsafe extern "C" fn(*mut c_int) -> c_int = function!("nvrtcGetSupportedArchs");
+    let mut number = 0;
+    // SAFETY: a pointer to an int.
+    let counted = unsafe { count(&mut number) } == 0;
+    let mut known = vec![0; usize::try_from(number).unwrap_or(0)];
+    // SAFETY: room for as many ints as the compiler said.
+    if !counted || unsafe { list(known.as_mut_ptr()) } != 0 {
+        return Err(format!("{}: it does not tell its architectures", file.display()));
+    }
     libraries.push(library);
     let headers = find::headers(folder);
     let (version, from) = ((major, minor), file.to_owned());
-    Ok(Compiler { functions, version, from, headers, _libraries: libraries })
+    Ok(Compiler { functions, version, from, known, headers, _libraries: libraries })
 }
 
 /// A program under compilation, destroyed at the end.
@@ -136,16 +152,18 @@ impl Drop for Open<'_> {
 }
 
 impl Compiler {
-    /// A source as machine code of an architecture such as `sm_90`, optimised or made fast.
+    /// A source as machine code of an architecture such as `sm_90`, optimised or made fast; as PTX, which
+    /// the driver translates, where the architecture is newer than the compiler.
     ///
     /// # Errors
     /// What the compiler wrote.
-    pub(crate) fn cubin(
+    pub(crate) fn binary(
         &self,
         source: &str,
         arch: &str,
         optimise: bool,
     ) -> Result<Vec<u8>, String> {
+        let target = self.target(arch);
         let functions = &self.functions;
         let source = CString::new(source).map_err(|_| "the source holds a 0".to_owned())?;
         let mut program = ptr::null_mut();
@@ -157,7 +175,7 @@ impl Compiler {
         self.check(made)?;
         let program = Open(program, functions);
         let mut options = vec![
-            format!("--gpu-architecture={arch}"),
+            format!("--gpu-architecture={target}"),
             // Each multiplication rounds, as on every other backend; kernels that want `fma` call it.
             "--fmad=false".into(),
             "--std=c++17".into(),
@@ -178,13 +196,26 @@ impl Compiler {
             let log = self.log(program.0);
             return Err(if log.is_empty() { why } else { log });
         }
+        let (get_size, get) = match target.starts_with("sm_") {
+            true => (functions.cubin_size, functions.cubin),
+            false => (functions.ptx_size, functions.ptx),
+        };
         let mut size = 0;
         // SAFETY: the program is compiled.
-        self.check(unsafe { (functions.cubin_size)(program.0, &mut size) })?;
-        let mut cubin = vec![0u8; size];
+        self.check(unsafe { get_size(program.0, &mut size) })?;
+        let mut binary = vec![0u8; size];
         // SAFETY: room for as many bytes as the compiler asked for.
-        self.check(unsafe { (functions.cubin)(program.0, cubin.as_mut_ptr().cast()) })?;
-        Ok(cubin)
+        self.check(unsafe { get(program.0, binary.as_mut_ptr().cast()) })?;
+        Ok(binary)
+    }
+
+    /// What to compile for an architecture: itself, or the newest that the compiler knows if that is older.
+    fn target(&self, arch: &str) -> String {
+        let number = arch.strip_prefix("sm_").and_then(|number| number.parse().ok());
+        match (number, self.known.iter().max()) {
+            (Some(number), Some(&newest)) if newest < number => format!("compute_{newest}"),
+            _ => arch.to_owned(),
+        }
     }
 
     fn log(&self, program: Program) -> String {

@@ -104,7 +104,8 @@ api! {
             8 => 49152,     // shared memory
             10 => 32,       // warp
             16 => 4,        // multiprocessors
-            75 => 9,        // compute capability
+            // Compute capability.
+            75 => std::env::var("FAKE_CAPABILITY").map_or(9, |major| major.parse().unwrap()),
             76 => 0,
             97 => 232448,   // shared memory that may be asked for
             115 => device - 10, // memory pools: of the second

@@ -24,8 +24,10 @@ pub fn built(libraries: &[(&str, &str)]) -> PathBuf {
         fs::write(&own, source).expect("the source is written");
         let library = own.with_extension("so");
         let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let arguments = ["--edition", "2024", "--crate-type", "cdylib", "-C", "panic=abort", "-o"];
-        let status = Command::new(compiler).args(arguments).arg(&library).arg(&own).status();
+        let arguments =
+            ["--edition=2024", "--crate-type=cdylib", "-Cpanic=abort", "--cap-lints=allow"];
+        let status =
+            Command::new(compiler).args(arguments).arg("-o").args([&library, &own]).status();
         assert!(status.expect("a compiler").success(), "{name} does not compile");
         // Another process may have done the same.
         fs::rename(&library, folder.join(name)).expect("the library is put in its place");
