@@ -49,9 +49,7 @@ pub fn fetch() -> Result<PathBuf, String> {
         return Ok(folder);
     }
     let folder = folder();
-    let python = ["python3", "python"]
-        .into_iter()
-        .find(|python| shell::works(python, &["-m", "pip", "--version"]))
+    let python = python_with_pip()
         .ok_or("Python with pip is needed to fetch NVIDIA's compiler; install python3-pip")?;
     let _ = std::fs::remove_dir_all(&folder);
     let mut pip = Command::new(python);
@@ -60,4 +58,10 @@ pub fn fetch() -> Result<PathBuf, String> {
     shell::run(&mut pip).map_err(|error| format!("{error:#}; is there a network?"))?;
     std::fs::write(folder.join(STAMP), WHEELS.join("\n")).map_err(|error| error.to_string())?;
     Ok(folder)
+}
+
+/// A Python that has pip.
+pub fn python_with_pip() -> Option<&'static str> {
+    let works = |python: &&str| shell::works(python, &["-m", "pip", "--version"]);
+    ["python3", "python"].into_iter().find(works)
 }

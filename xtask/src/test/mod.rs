@@ -210,7 +210,13 @@ fn has_blas() -> Result<bool> {
 
 /// Needs no device: the compiler comes as a Python package.
 fn cuda(args: &Args) -> Outcome {
-    let wheels = if args.no_install { cuda::wheels::there() } else { cuda::wheels::fetch() };
+    let fetch = || {
+        if cuda::wheels::there().is_err() && cuda::wheels::python_with_pip().is_none() {
+            installed(args, "python3-pip")?;
+        }
+        cuda::wheels::fetch()
+    };
+    let wheels = if args.no_install { cuda::wheels::there() } else { fetch() };
     let wheels = match wheels {
         Ok(wheels) => wheels,
         Err(why) => return Outcome::NotRun(why),
@@ -225,8 +231,13 @@ fn cuda(args: &Args) -> Outcome {
         }
         Err(error) => return failed(&error),
     };
-    let mut command = shell::cargo(["test", "--package", "kiln-backend-cuda", "--test", "compile"]);
-    command.args(["--no-fail-fast", "--quiet"]).env("PYTHONPATH", wheels).env_remove("CUDA_HOME");
+    // Of the whole workspace: see `simd`.
+    let mut command = shell::cargo(["test", "--workspace", "--test", "compile"]);
+    command
+        .args(["--no-fail-fast", "--quiet"])
+        .env("PYTHONPATH", wheels)
+        .env_remove("CUDA_HOME")
+        .env_remove("CUDA_PATH");
     match shell::tee(&mut command) {
         Ok((ok, text)) => {
             let mut tally = Tally::parse(&text, ok);
