@@ -200,6 +200,19 @@ impl<R: Runtime> Backend for Gpu<R> {
         softmax::log_softmax_grad(grad, y, dim)
     }
 
+    fn cross_entropy(logits: &Tensor<Self>, target: &Tensor<Self>, ignore: i64) -> Tensor<Self> {
+        softmax::cross_entropy(logits, target, ignore)
+    }
+
+    fn cross_entropy_grad(
+        grad: &Tensor<Self>,
+        logits: &Tensor<Self>,
+        target: &Tensor<Self>,
+        ignore: i64,
+    ) -> Tensor<Self> {
+        softmax::cross_entropy_grad(grad, logits, target, ignore)
+    }
+
     fn layer_norm(
         x: &Tensor<Self>,
         weight: Option<&Tensor<Self>>,

@@ -83,9 +83,12 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// The elements of a tensor, as an operand of the kernel declares them.
     #[track_caller]
     pub(crate) fn operand(self, operand: &Operand, x: &'a Tensor<Gpu<R>>) -> Self {
-        let call = self.tensor(x);
-        match operand.code(x) {
-            Some(code) => call.value(code),
+        let mut call = self.tensor(x);
+        if let Some(code) = operand.code(x) {
+            call = call.value(code);
+        }
+        match operand.count(x) {
+            Some(count) => call.value(count),
             None => call,
         }
     }

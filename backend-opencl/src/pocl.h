@@ -24,5 +24,6 @@ int PURE isinf(double);
 float PURE_READ vload_half(size_t, const __global half*);
 void OVERLOADED vstore_half_rte(float, size_t, __global half*);
 int OVERLOADED atomic_cmpxchg(volatile __global int*, int, int);
+int printf(__constant const char* format, ...);
 #undef OVERLOADED
 #undef PURE

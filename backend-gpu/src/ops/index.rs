@@ -63,20 +63,27 @@ fn gathered<R: Runtime>(op: &'static str, x: &T<R>, dim: usize, index: &T<R>) ->
     }
     let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
     let (from, to) = (Operand::moved("x", x.dtype()), Operand::moved("y", x.dtype()));
+    let picks = Operand::new("picks", DType::I64, true);
     let body = || {
         format!(
             "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, {},
-    const GLOBAL i64* index, {}, FAULTS) {{
+    {}, {}, FAULTS) {{
     const i64 item = ITEM;
     if (item >= n) return;
-    const i64 at = index[item];
+    const i64 at = {};
     {GUARD}
     const i64 line = item / s.after;
-    y[item] = x[(line / s.size * size + at) * s.after + (item - line * s.after)];
+    {}
 }}
 ",
             from.read(),
+            picks.read(),
             to.write(),
+            picks.load("item"),
+            to.store(
+                "item",
+                &from.load("(line / s.size * size + at) * s.after + (item - line * s.after)")
+            ),
         )
     };
     Call::<R>::new(device)
@@ -84,7 +91,7 @@ fn gathered<R: Runtime>(op: &'static str, x: &T<R>, dim: usize, index: &T<R>) ->
         .value(x.dims()[dim] as i64)
         .value(split(index.dims(), dim))
         .operand(&from, &x)
-        .tensor(&index)
+        .operand(&picks, &index)
         .operand(&to, &out)
         .watched(op, whole[dim], whole)
         .run("gather", x.dtype(), out.numel(), body);
@@ -179,6 +186,7 @@ fn combined<R: Runtime>(
         _ => Operand::new(name, dtype, true),
     };
     let (source, target) = (operand("src"), operand("y"));
+    let picks = Operand::new("picks", DType::I64, true);
     let ty = source.ty();
     let value = match how {
         ScatterOp::Set => "v".into(),
@@ -193,7 +201,7 @@ fn combined<R: Runtime>(
         format!(
             "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
 KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
-    Steps from, i64 from_step, const GLOBAL i64* index, {src},
+    Steps from, i64 from_step, {picks}, {src},
     {y}, FAULTS) {{
     i64 rest = ITEM;
     if (rest >= lines) return;
@@ -205,16 +213,20 @@ KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
         source += k * from.by[d];
     }}
     for (i64 i = 0; i < count; ++i) {{
-        const i64 at = index[source + i * from_step];
+        const i64 at = {at};
         {GUARD}
-        const {ty} v = src[source + i * from_step];
-        const {ty} old = y[base + at * to_step];
-        y[base + at * to_step] = {value};
+        const {ty} v = {load}, old = {old};
+        {store}
     }}
 }}
 ",
+            picks = picks.read(),
             src = source.read(),
             y = target.write(),
+            at = picks.load("source + i * from_step"),
+            load = source.load("source + i * from_step"),
+            old = target.load("base + at * to_step"),
+            store = target.store("base + at * to_step", &value),
         )
     };
     Call::<R>::new(device)
@@ -226,7 +238,7 @@ KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
         .value(strides[dim])
         .value(from)
         .value(index.strides()[dim] as i64)
-        .tensor(&index)
+        .operand(&picks, &index)
         .operand(&source, &src)
         .operand(&target, &out)
         .watched(op, x.dims()[dim], x.shape())

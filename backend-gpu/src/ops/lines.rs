@@ -153,6 +153,30 @@ pub(crate) fn lines<R: Runtime>(
     numbers: &[f64],
     write: impl Fn(&Writer) -> String,
 ) {
+    run(op, key, dim, tensors, (numbers, false), write);
+}
+
+/// Like `lines`, of a kernel that may find an index that is no place in the line: `FAULT(index)`.
+#[track_caller]
+pub(crate) fn watched_lines<R: Runtime>(
+    op: &'static str,
+    key: impl Hash,
+    dim: usize,
+    tensors: &[Line<'_, R>],
+    write: impl Fn(&Writer) -> String,
+) {
+    run(op, key, dim, tensors, (&[], true), write);
+}
+
+#[track_caller]
+fn run<R: Runtime>(
+    op: &'static str,
+    key: impl Hash,
+    dim: usize,
+    tensors: &[Line<'_, R>],
+    (numbers, watched): (&[f64], bool),
+    write: impl Fn(&Writer) -> String,
+) {
     let whole = tensors.iter().find(|x| !x.single).expect("a tensor with lines").tensor;
     let (device, dtype) = (whole.device(), whole.dtype());
     supported::<R>(op, device, [dtype]);
@@ -193,6 +217,9 @@ pub(crate) fn lines<R: Runtime>(
             _ => call.value(number as f32),
         };
     }
+    if watched {
+        call = call.watched(op, n, whole.shape());
+    }
     let kinds: SmallVec<[(DType, isize); 4]> = tensors
         .iter()
         .zip(&steps)
@@ -201,14 +228,14 @@ pub(crate) fn lines<R: Runtime>(
     let items = if group { GROUP } else { 1 };
     call.run_groups(op, (key, &kinds, group), (count, items), || {
         let writer = Writer { ty: computed(dtype), operands, group };
-        body(op, tensors, numbers.len(), &writer, &write(&writer))
+        body(op, tensors, (numbers.len(), watched), &writer, &write(&writer))
     });
 }
 
 fn body<R: Runtime>(
     op: &str,
     tensors: &[Line<'_, R>],
-    numbers: usize,
+    (numbers, watched): (usize, bool),
     writer: &Writer,
     statements: &str,
 ) -> String {
@@ -221,7 +248,7 @@ fn body<R: Runtime>(
     for k in 0..numbers {
         c += &format!(", {ty} c{k}");
     }
-    c += ") {\n";
+    c += if watched { ", FAULTS) {\n" } else { ") {\n" };
     if writer.group {
         c += &format!("    LOCAL {ty} shared[{GROUP}];\n    const i64 line = GROUP_ID;\n");
     } else {

@@ -5,7 +5,7 @@ pub(crate) mod program;
 
 use std::fmt::Write;
 
-pub(crate) use operand::{Operand, specialise};
+pub(crate) use operand::{Operand, checked, specialise};
 
 use kiln_tensor_core::DType;
 
@@ -20,6 +20,10 @@ pub(crate) fn whole(traits: &Traits, body: &str) -> String {
     let mut source = String::new();
     if traits.f64 {
         source.push_str("#define HAS_F64\n");
+    }
+    if checked() {
+        let name = body.split("KERNEL void ").nth(1).and_then(|rest| rest.split('(').next());
+        let _ = writeln!(source, "#define CHECKED \"{}\"", name.unwrap_or_default());
     }
     let _ = write!(source, "{target}\n{}\n{body}", include_str!("prelude.h"));
     source

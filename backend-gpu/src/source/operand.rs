@@ -1,5 +1,7 @@
 //! A tensor as a kernel sees it.
 
+use std::sync::LazyLock;
+
 use kiln_tensor_core::{DType, Tensor};
 
 use super::computed;
@@ -9,6 +11,13 @@ use crate::{Gpu, Runtime};
 /// kernels that are told the dtypes at each launch, so that small work in many dtypes compiles little.
 pub(crate) fn specialise(elements: usize) -> bool {
     elements >= 1 << 14
+}
+
+/// Whether kernels guard each access to an operand, and end the process with the index where it is outside:
+/// the environment variable `KILN_GPU_CHECK`. For tests; drivers that compute on the host do not notice.
+pub(crate) fn checked() -> bool {
+    static CHECKED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KILN_GPU_CHECK").is_some());
+    *CHECKED
 }
 
 /// What a kernel knows of an operand's elements.
@@ -92,12 +101,25 @@ impl Operand {
         } else {
             String::new()
         };
-        format!("GLOBAL {}* {name}{code}", self.memory())
+        let count = if checked() { format!(", i64 {name}_n") } else { String::new() };
+        format!("GLOBAL {}* {name}{code}{count}", self.memory())
+    }
+
+    /// What else is passed: how many elements the memory has.
+    pub(crate) fn count<R: Runtime>(&self, x: &Tensor<Gpu<R>>) -> Option<i64> {
+        checked().then(|| (x.storage().bytes() / x.dtype().size()) as i64)
+    }
+
+    fn guarded(&self, index: &str) -> String {
+        match checked() {
+            true => format!("AT({index}, {0}_n, \"{0}\")", self.name),
+            false => index.to_owned(),
+        }
     }
 
     /// An element as a value.
     pub(crate) fn load(&self, index: &str) -> String {
-        let name = &self.name;
+        let (name, index) = (&self.name, self.guarded(index));
         match self.known {
             Known::Type(DType::F16) => format!("LOAD_F16({name}, {index})"),
             Known::Type(DType::BF16) => format!("LOAD_BF16({name}, {index})"),
@@ -108,7 +130,7 @@ impl Operand {
 
     /// A statement that rounds or wraps a value and stores it.
     pub(crate) fn store(&self, index: &str, value: &str) -> String {
-        let name = &self.name;
+        let (name, index) = (&self.name, self.guarded(index));
         match self.known {
             Known::Type(DType::F16) => format!("STORE_F16({name}, {index}, {value});"),
             Known::Type(DType::BF16) => format!("STORE_BF16({name}, {index}, {value});"),

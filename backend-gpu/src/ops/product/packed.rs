@@ -9,7 +9,7 @@ use kiln_tensor_core::{DType, Tensor};
 use super::{Matrix, Sizes};
 use crate::launch::Call;
 use crate::runtime::{DeviceKind, Dialect, Traits};
-use crate::source::{Operand, computed};
+use crate::source::{Operand, checked, computed};
 use crate::{Gpu, Runtime};
 
 /// The registers of a work-item: `rows` × `vectors` of `lanes` sums.
@@ -97,7 +97,8 @@ fn body(tile: Tile, dtype: DType, y: &Operand) -> String {
     }
     let _ = writeln!(c, "        p += {rows}; q += {columns};\n    }}");
     let _ = writeln!(c, "    const i64 to = first + (matrix * m + r0) * n + c0;");
-    let whole = dtype == dtype.compute();
+    // Vectors are stored without a look at where.
+    let whole = dtype == dtype.compute() && !checked();
     if whole {
         let _ = writeln!(c, "    if (r0 + {rows} <= m && c0 + {columns} <= n) {{");
         each(&mut |i, j| {

@@ -285,10 +285,9 @@ fn combine(op: ReduceOp, dtype: DType) -> String {
 }
 
 /// The kernel that combines the pieces, in order.
-pub(super) fn second_pass(op: ReduceOp, value: DType, y: &Operand) -> String {
+pub(super) fn second_pass(op: ReduceOp, value: DType, x: &Operand, y: &Operand) -> String {
     let (ty, arg) = (computed(value), is_arg(op));
     let blocked = op == ReduceOp::Sum && value.is_float();
-    let x = Operand::new("x", value.compute(), true);
     let places = if arg { ", const GLOBAL i64* z" } else { "" };
     let at = if arg { "z[o * pieces + p]" } else { "p" };
     format!(

@@ -124,12 +124,12 @@ pub(crate) fn reduce<R: Runtime>(
     if !direct {
         let last = Operand::new("y", result, special);
         let mut call = Call::<R>::new(device).value(n as i64).value(pieces as i64);
-        call = call.tensor(to).operand(&last, &out);
+        call = call.operand(&parts_of(value), to).operand(&last, &out);
         if let Some(at) = at {
             call = call.tensor(at);
         }
         let key = (op, value, special);
-        call.run("reduce_parts", key, n, || second_pass(op, value, &last));
+        call.run("reduce_parts", key, n, || second_pass(op, value, &parts_of(value), &last));
     }
     out
 }
@@ -165,6 +165,11 @@ fn order(walk: &Walk, outer: usize, inputs: usize) -> Order {
     } else {
         Order::Any
     }
+}
+
+/// What the pieces have come to, as the second pass reads it.
+fn parts_of(value: DType) -> Operand {
+    Operand::new("x", value.compute(), true)
 }
 
 fn is_arg(op: ReduceOp) -> bool {
