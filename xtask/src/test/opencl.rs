@@ -1,4 +1,5 @@
-//! What needs an OpenCL device: the backend's suite, the facade on it, and the demo with and without one.
+//! What needs an OpenCL device: the backend's suite, the facade with all backends in it, and the demo with a
+//! device and without one.
 
 use std::process::Command;
 
@@ -19,7 +20,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     // Of the whole workspace, without what has targets of the same names: one package alone has other
     // features of its dependencies, and all of them would be compiled again.
     let cargo = |subcommand: &str, targets: &[&str]| {
-        let mut command = shell::cargo([subcommand, "--workspace", "--features=kiln/opencl"]);
+        let features = "--features=kiln/opencl,kiln/cuda";
+        let mut command = shell::cargo([subcommand, "--workspace", features]);
         command.args(["--exclude=kiln-conformance", "--exclude=kiln-backend-cuda"]).args(targets);
         // Compiled kernels stay with what else this tree has built. PoCL's own cache is enough: a binary of
         // a kernel takes it half as long again as the kernel.
@@ -75,7 +77,8 @@ fn demo_with_and_without_a_driver() -> Result<Tally> {
     let run = |options: &[&str], variable: &str, value: &str| {
         let mut command = Command::new(target.join("debug/examples/digits"));
         command.args(["--model", "mlp", "--seed", "1", "--out", out.as_str()]).args(options);
-        shell::tee(command.env("POCL_CACHE_DIR", target.join("pocl")).env(variable, value))
+        command.env("POCL_CACHE_DIR", target.join("pocl")).env("CUDA_VISIBLE_DEVICES", "");
+        shell::tee(command.env(variable, value))
     };
     let (ok, text) = run(&["--device", "opencl"], "RUST_BACKTRACE", "1")?;
     let mut tally = Tally::check(ok && learned(&text, 95.0) && text.contains("on opencl:0"));
