@@ -180,8 +180,11 @@ fn an_index_out_of_range_is_told_at_the_next_read() {
     let text = error.to_string();
     let told = "index_select: index 7 is out of range for size 3 (shape [2, 3]); called at ";
     assert!(text.starts_with(told), "{text}");
-    // It is told once.
+    // It is told once, and what comes after it is looked at anew.
     x.to_vec::<f32>();
+    device.act(|_, _| {});
+    x.index_select(1, &index).to_vec::<f32>();
+    let device = faulty(11);
     let _ = x.scatter_add(0, &index.view([1, 2]), &Tensor::from_slice(&[0f32; 2], [1, 2], &device));
     let error = catch(|| FakeGpu::sync(&device)).unwrap_err();
     assert!(matches!(error, Error::Index { op: "scatter", .. }), "{error}");
@@ -204,8 +207,9 @@ fn a_thread_is_told_of_its_own_calls() {
             assert!(matches!(error, Error::Index { op: "gather", .. }), "{error}");
         });
         called.wait();
-        x.to_vec::<f32>();
+        let other = catch(|| x.to_vec::<f32>());
         read.wait();
+        other.unwrap();
     });
     // A thread that ended cannot be told.
     thread::scope(|scope| {

@@ -5,6 +5,7 @@ mod fake;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use kiln_backend_gpu::compilations;
@@ -18,6 +19,11 @@ fn compiled(device: FakeDevice) -> usize {
 #[test]
 fn threads_compile_a_kernel_once() {
     let device = FakeDevice(200);
+    // Long enough for all to come.
+    device.inject(fake::Verb::Compile, |_| {
+        thread::sleep(Duration::from_millis(20));
+        None
+    });
     let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device);
     thread::scope(|scope| {
         for _ in 0..8 {
