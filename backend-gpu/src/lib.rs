@@ -15,6 +15,21 @@
 //! | `launch.rs` | passing arguments, launching |
 //! | `place.rs` | layouts as kernels get them |
 //! | `ops/` | one file per kind of primitive: its kernel and how it is launched |
+//!
+//! # What differs from the CPU
+//! - Nothing waits for the device until a value is read (`to_vec`, `item`, `nonzero`, …) or `Backend::sync` is
+//!   called. An index that is out of range is found by the kernel, so [`Error::Index`] comes from the next
+//!   read or sync of the thread that called, with the place of the call in it. What was computed on the
+//!   device since that call is not to be trusted then. A kernel that fails, and a device that is lost, come
+//!   up at the next call, with the kernel's name.
+//! - Memory that tensors give back is kept for others: `Backend::memory` tells how much, and
+//!   `Backend::empty_cache` gives it to the driver. [`Error::OutOfMemory`] comes after that was tried.
+//! - A kernel is compiled at its first use, and found on disk by later processes: in `KILN_CACHE_DIR`, or
+//!   `kiln/kernels` of the user's cache folder, 256 MiB at most. `KILN_CACHE=0` turns that off.
+//!   [`compilations`] counts.
+//!
+//! [`Error::Index`]: kiln_tensor_core::Error::Index
+//! [`Error::OutOfMemory`]: kiln_tensor_core::Error::OutOfMemory
 
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,7 @@ mod runtime;
 use std::fmt;
 
 pub use devices::{DeviceInfo, devices, is_available};
-pub use kiln_backend_gpu::DeviceKind;
+pub use kiln_backend_gpu::{DeviceKind, compilations};
 pub use runtime::Driver;
 
 /// The backend.

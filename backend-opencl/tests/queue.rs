@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, thread};
 
-use kiln_backend_gpu::compilations;
-use kiln_backend_opencl::{OpenCl, OpenClDevice};
+use kiln_backend_opencl::{OpenCl, OpenClDevice, compilations};
 use kiln_tensor_core::{DType, Error, catch};
 
 type Tensor = kiln_tensor_core::Tensor<OpenCl>;
