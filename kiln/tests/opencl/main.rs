@@ -43,3 +43,12 @@ fn digits(n: usize, device: &Device) -> (Tensor, Tensor) {
     let (x, y) = kiln::data::digits().tensors(&Device::cpu());
     (x.narrow(0, 0, n).copy().to(device), y.narrow(0, 0, n).copy().to(device))
 }
+
+#[test]
+fn the_host_through_a_driver_is_never_the_best() {
+    use kiln::opencl::{DeviceKind, devices};
+    if let Device::OpenCl(best) = Device::best() {
+        let info = devices().find(|info| info.device == best).expect("the best is here");
+        assert_ne!(info.kind, DeviceKind::Cpu, "{}", info.name);
+    }
+}
