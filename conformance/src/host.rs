@@ -1,6 +1,6 @@
 //! Elements in the program's memory: what tensors are made of and compared as.
 
-use kiln_tensor_core::{Backend, DType, Element, Scalar, Shape, Tensor};
+use kiln_tensor_core::{Backend, DType, Scalar, Shape, Tensor};
 
 /// A tensor's elements as scalars, in row-major order, each as `dtype` holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,43 +66,23 @@ pub(crate) fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     all
 }
 
-macro_rules! by_dtype {
-    ($dtype:expr, $f:ident($($arg:expr),*)) => {
-        match $dtype {
-            DType::F64 => $f::<f64>($($arg),*),
-            DType::F32 => $f::<f32>($($arg),*),
-            DType::F16 => $f::<half::f16>($($arg),*),
-            DType::BF16 => $f::<half::bf16>($($arg),*),
-            DType::I64 => $f::<i64>($($arg),*),
-            DType::I32 => $f::<i32>($($arg),*),
-            DType::I16 => $f::<i16>($($arg),*),
-            DType::I8 => $f::<i8>($($arg),*),
-            DType::U8 => $f::<u8>($($arg),*),
-            DType::Bool => $f::<bool>($($arg),*),
-        }
-    };
-}
-
 /// The value as an element of `dtype` holds it.
 pub(crate) fn rounded(value: Scalar, dtype: DType) -> Scalar {
-    fn through<T: Element>(value: Scalar) -> Scalar {
-        T::from_scalar(value).to_scalar()
-    }
-    by_dtype!(dtype, through(value))
+    let mut element = [0; 8];
+    let element = &mut element[..dtype.size()];
+    dtype.encode(value, element);
+    dtype.decode(element)
 }
 
 /// Scalars from native-endian bytes.
 pub(crate) fn decode(bytes: &[u8], dtype: DType) -> Vec<Scalar> {
-    fn scalars<T: Element>(bytes: &[u8]) -> Vec<Scalar> {
-        T::from_bytes(bytes).into_iter().map(T::to_scalar).collect()
-    }
-    by_dtype!(dtype, scalars(bytes))
+    bytes.chunks_exact(dtype.size()).map(|element| dtype.decode(element)).collect()
 }
 
 /// Scalars as native-endian bytes of `dtype`.
 pub(crate) fn encode(values: &[Scalar], dtype: DType) -> Vec<u8> {
-    fn bytes<T: Element>(values: &[Scalar]) -> Vec<u8> {
-        values.iter().flat_map(|&v| bytemuck::bytes_of(&T::from_scalar(v)).to_vec()).collect()
-    }
-    by_dtype!(dtype, bytes(values))
+    let mut bytes = vec![0; values.len() * dtype.size()];
+    let elements = bytes.chunks_exact_mut(dtype.size());
+    elements.zip(values).for_each(|(element, &value)| dtype.encode(value, element));
+    bytes
 }

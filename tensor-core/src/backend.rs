@@ -16,8 +16,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, PoolSpec, Shape, Tensor, ViewOp,
-    compose, raise,
+    ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats, PoolSpec, Shape,
+    Tensor, ViewOp, compose, raise,
 };
 
 /// The tensors that a primitive with several results gives.
@@ -88,17 +88,6 @@ pub enum ScatterOp {
     Max,
     /// Keep the smaller.
     Min,
-}
-
-/// Memory of a device, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryStats {
-    /// Held by live tensors.
-    pub allocated: usize,
-    /// Taken from the system, the allocator's cache included.
-    pub reserved: usize,
-    /// The highest `allocated` since the start or the last reset.
-    pub peak: usize,
 }
 
 /// A set of primitives on tensors; see the module's text for what callers and backends may assume.

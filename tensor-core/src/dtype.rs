@@ -267,6 +267,42 @@ macro_rules! element {
         }
     )*};
 }
+
+macro_rules! one_element {
+    ($($dtype:ident: $ty:ty),*) => {
+        /// One element as bytes, for programs that learn the dtype when they run.
+        impl DType {
+            /// The element that these native-endian bytes hold.
+            ///
+            /// # Panics
+            /// If there are not [`size`](DType::size) of them.
+            pub fn decode(self, bytes: &[u8]) -> Scalar {
+                assert_eq!(bytes.len(), self.size(), "one element of {self}");
+                match self {
+                    $(DType::$dtype => {
+                        <$ty>::from_ne_bytes(bytes.try_into().expect("as many as there are")).into()
+                    })*
+                    DType::Bool => Scalar::Bool(bytes[0] != 0),
+                }
+            }
+
+            /// Writes the value as native-endian bytes, converted as a cast (`as`) does it.
+            ///
+            /// # Panics
+            /// If `bytes` has not [`size`](DType::size).
+            pub fn encode(self, value: Scalar, bytes: &mut [u8]) {
+                match self {
+                    $(DType::$dtype => {
+                        bytes.copy_from_slice(&<$ty>::from_scalar(value).to_ne_bytes());
+                    })*
+                    DType::Bool => bytes.copy_from_slice(&[u8::from(value.to_bool())]),
+                }
+            }
+        }
+    };
+}
+one_element!(F64: f64, F32: f32, F16: f16, BF16: bf16, I64: i64, I32: i32, I16: i16, I8: i8, U8: u8);
+
 element! {
     f64 => F64, Scalar::to_f64;
     f32 => F32, |s: Scalar| s.to_f64() as f32;

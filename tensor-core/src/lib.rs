@@ -14,6 +14,7 @@ pub mod expr;
 mod handle;
 mod host;
 mod layout;
+mod memory;
 mod ops;
 pub mod philox;
 mod random;
@@ -21,7 +22,7 @@ mod shape;
 mod spec;
 mod tensor;
 
-pub use backend::{Backend, Device, MemoryStats, Outputs, ReduceOp, ScanOp, ScatterOp};
+pub use backend::{Backend, Device, Outputs, ReduceOp, ScanOp, ScatterOp};
 pub use display::{PrintOptions, print_options, set_print_options};
 pub use dtype::{Category, DType, Element, Scalar};
 pub use error::{Error, Result, catch, raise};
@@ -29,6 +30,7 @@ pub use expr::{Expr, Gradient, Kernel, Val};
 pub use handle::{Handle, Placed};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
+pub use memory::{MemoryCounter, MemoryStats};
 pub use ops::{
     ArrayData, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex, NUMBERED, NewAxis,
     Operand, Options, PadMode, Reduction, Step, Steps, Takes, Term, UNARY, Unary,

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use crate::Shape;
+
 /// One value per spatial dimension.
 pub type Dims = SmallVec<[usize; 3]>;
 
@@ -35,6 +37,13 @@ impl ConvSpec {
     pub fn out_size(&self, i: usize, input: usize, kernel: usize) -> Option<usize> {
         let reach = self.dilation[i] * kernel.checked_sub(1)? + 1;
         Some((input + 2 * self.padding[i]).checked_sub(reach)? / self.stride[i] + 1)
+    }
+
+    /// The shape that a convolution of `x` `[n, c, spatial…]` with `weight` `[o, c / groups, kernel…]` gives, or
+    /// `None` where no window fits.
+    pub fn out_shape(&self, x: &[usize], weight: &[usize]) -> Option<Shape> {
+        let size = |i| self.out_size(i, x[2 + i], weight[2 + i]);
+        [Some(x[0]), Some(weight[0])].into_iter().chain((0..x.len() - 2).map(size)).collect()
     }
 }
 
@@ -83,6 +92,12 @@ impl PoolSpec {
         let count = room.div_ceil(stride) + 1;
         let starts_outside = (count - 1) * stride >= input + self.padding[i];
         Some(if starts_outside { count - 1 } else { count })
+    }
+
+    /// The shape that pooling `[n, c, spatial…]` gives, or `None` where no window fits.
+    pub fn out_shape(&self, x: &[usize]) -> Option<Shape> {
+        let size = |i| self.out_size(i, x[2 + i]);
+        [Some(x[0]), Some(x[1])].into_iter().chain((0..x.len() - 2).map(size)).collect()
     }
 }
 

@@ -11,11 +11,7 @@ use crate::{Gpu, Runtime};
 type T<R> = Tensor<Gpu<R>>;
 
 fn pooled(x: &[usize], spec: &PoolSpec) -> Shape {
-    let mut shape: Shape = x[..2].into();
-    for (d, &size) in x[2..].iter().enumerate() {
-        shape.push(spec.out_size(d, size).expect("the caller has checked the sizes"));
-    }
-    shape
+    spec.out_shape(x).expect("the caller has checked the sizes")
 }
 
 /// See `Backend::max_pool`.

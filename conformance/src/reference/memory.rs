@@ -1,9 +1,9 @@
 //! Elements of the reference backend: scalars behind a lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_tensor_core::{DType, Layout, MemoryStats, Placed, Scalar, Shape, Tensor};
+use kiln_tensor_core::{DType, Layout, MemoryCounter, Placed, Scalar, Shape, Tensor};
 use parking_lot::RwLock;
 
 use super::{Ref, Reference, ReferenceDevice};
@@ -20,23 +20,13 @@ struct Memory {
     bytes: usize,
 }
 
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// What tensors hold, counted in the bytes of their dtypes.
+pub(super) static MEMORY: MemoryCounter = MemoryCounter::new();
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        ALLOCATED.fetch_sub(self.bytes, Ordering::Relaxed);
+        MEMORY.give(self.bytes);
     }
-}
-
-/// What tensors hold, counted in the bytes of their dtypes. Nothing is cached.
-pub(super) fn stats() -> MemoryStats {
-    let allocated = ALLOCATED.load(Ordering::Relaxed);
-    MemoryStats { allocated, reserved: allocated, peak: PEAK.load(Ordering::Relaxed) }
-}
-
-pub(super) fn reset_peak() {
-    PEAK.store(ALLOCATED.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
 impl ReferenceStorage {
@@ -121,8 +111,7 @@ impl Array {
     pub fn store(self, dtype: DType) -> Ref {
         let bytes = self.values.len() * dtype.size();
         let elements = self.values.into_iter().map(|v| rounded(v, dtype)).collect();
-        let allocated = ALLOCATED.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(allocated, Ordering::Relaxed);
+        MEMORY.take(bytes);
         let memory = Memory { elements: RwLock::new(elements), version: AtomicU64::new(0), bytes };
         let storage = ReferenceStorage(Arc::new(memory));
         let layout = Reference::layout(&self.shape);

@@ -10,7 +10,7 @@ mod windows;
 
 use std::fmt;
 
-use kiln_tensor_core::expr::eval;
+use kiln_tensor_core::expr::Evaluator;
 use kiln_tensor_core::{
     Backend, ConvSpec, DType, Device, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec,
     ReduceOp, Scalar, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
@@ -42,9 +42,10 @@ type Ref = Tensor<Reference>;
 fn evaluate(kernel: Kernel<'_>, inputs: &[&Ref], shape: &Shape) -> Vec<Vec<Scalar>> {
     let inputs: Vec<Array> = inputs.iter().map(|x| Array::read(x, Some(shape))).collect();
     let mut outputs = vec![Vec::with_capacity(shape.numel()); kernel.expr.outputs().len()];
+    let mut program = Evaluator::new(kernel);
     for i in 0..shape.numel() {
-        let element: Vec<Scalar> = inputs.iter().map(|x| x.values[i]).collect();
-        for (list, value) in outputs.iter_mut().zip(eval(kernel, &element, i as u64)) {
+        let results = program.run(i as u64, |input| inputs[input].values[i]);
+        for (list, value) in outputs.iter_mut().zip(results) {
             list.push(value);
         }
     }
@@ -92,11 +93,11 @@ impl Backend for Reference {
     }
 
     fn memory(_: &ReferenceDevice) -> MemoryStats {
-        memory::stats()
+        memory::MEMORY.stats()
     }
 
     fn reset_peak_memory(_: &ReferenceDevice) {
-        memory::reset_peak();
+        memory::MEMORY.reset_peak();
     }
 
     fn map_many(
@@ -167,11 +168,8 @@ impl Backend for Reference {
     }
 
     fn conv(x: &Ref, weight: &Ref, spec: &ConvSpec) -> Ref {
-        let (w, dtype) = (weight.dims(), x.dtype());
-        let mut shape: Shape = [x.dims()[0], w[0]].into();
-        for (i, &size) in x.dims()[2..].iter().enumerate() {
-            shape.push(spec.out_size(i, size, w[2 + i]).expect("the caller has checked the sizes"));
-        }
+        let (shape, dtype) = (spec.out_shape(x.dims(), weight.dims()), x.dtype());
+        let shape = shape.expect("the caller has checked the sizes");
         let (x, weight) = (Array::read(x, None), Array::read(weight, None));
         let mut y = Array::zeros(shape, dtype);
         let (x_shape, y_shape) = (x.shape.clone(), y.shape.clone());

@@ -34,11 +34,7 @@ pub(super) fn conv(
 
 /// The shape that pooling gives.
 pub(super) fn pooled(x: &Shape, spec: &PoolSpec) -> Shape {
-    let mut shape: Shape = x[..2].into();
-    for (i, &size) in x[2..].iter().enumerate() {
-        shape.push(spec.out_size(i, size).expect("the caller has checked the sizes"));
-    }
-    shape
+    spec.out_shape(x).expect("the caller has checked the sizes")
 }
 
 /// The spatial indices of `x` inside the window of output `yi`, in row-major order.

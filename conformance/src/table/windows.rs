@@ -37,7 +37,6 @@ fn conv(g: &mut Gen) -> Conv {
     let n = if g.form == Form::Empty { 0 } else { 1 + g.below(2) };
     let mut x: Shape = [n, spec.groups * c].into();
     let mut weight: Shape = [spec.groups * o, c].into();
-    let mut y: Shape = [n, spec.groups * o].into();
     for d in 0..spatial {
         let kernel = 1 + g.below(if small { 2 } else { 3 });
         spec.stride[d] = 1 + g.below(3);
@@ -48,8 +47,8 @@ fn conv(g: &mut Gen) -> Conv {
         let size = least + g.below(if small { 2 } else { 4 });
         x.push(size);
         weight.push(kernel);
-        y.push(spec.out_size(d, size, kernel).expect("the window fits"));
     }
+    let y = spec.out_shape(&x, &weight).expect("the window fits");
     Conv { x, weight, y, spec }
 }
 
@@ -130,8 +129,7 @@ fn decode_pool(args: &[i64]) -> (PoolSpec, Shape) {
 }
 
 fn pooled(x: &Shape, spec: &PoolSpec) -> Shape {
-    let spatial = (0..spec.kernel.len()).map(|d| spec.out_size(d, x[2 + d]).expect("it fits"));
-    x[..2].iter().copied().chain(spatial).collect()
+    spec.out_shape(x).expect("it fits")
 }
 
 make_rows! { ($) windows "windows";

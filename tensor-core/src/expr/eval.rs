@@ -1,42 +1,71 @@
-//! The meaning of a program, one scalar at a time. Slow and plain: it folds constants and is what
-//! backends are compared with. Floats are held in `f64` throughout.
+//! The meaning of a program, one scalar at a time. Slow and plain: it folds constants, is what backends are
+//! compared with, and runs programs on backends that have nothing faster. Floats are held in `f64` throughout.
 
 use super::{BinaryOp, CmpOp, Kernel, Op, UnaryOp};
 use crate::{DType, Scalar, philox};
 
-/// Runs a program on one element: `inputs` holds one value per input tensor, `index` is the
-/// element's row-major number (for [`Op::Index`] and random numbers). Floats are not rounded between instructions;
-/// outputs come unrounded too, so that the caller may store them or compare them as they are.
-pub fn eval(kernel: Kernel<'_>, inputs: &[Scalar], index: u64) -> Vec<Scalar> {
-    let expr = kernel.expr;
-    let mut values: Vec<Scalar> = Vec::with_capacity(expr.instrs().len());
-    let param = |i: u32| kernel.params[i as usize];
-    for instr in expr.instrs() {
-        let arg = |i: usize| values[instr.args[i] as usize];
-        let value = match instr.op {
-            Op::Input(i) => inputs[i as usize],
-            Op::Param(i) => convert(param(i), instr.dtype),
-            Op::Const(bits) => unbits(bits, instr.dtype),
-            Op::Index => Scalar::I64(index as i64),
-            Op::Uniform { seed, stream } => Scalar::F64(philox::uniform(
-                param(seed).to_i64() as u64,
-                param(stream).to_i64() as u64,
-                index,
-                instr.dtype,
-            )),
-            op => {
-                let dtype = |i: usize| expr.instrs()[instr.args[i] as usize].dtype;
-                let arity = op.arity();
-                let pair = |i: usize| {
-                    if i < arity { (arg(i), dtype(i)) } else { (Scalar::Bool(false), DType::Bool) }
-                };
-                apply(op, instr.dtype, [pair(0), pair(1), pair(2)])
-            }
-        };
-        values.push(value);
+/// Runs a program on one element after the other, in room that it makes once.
+///
+/// ```
+/// use kiln_tensor_core::expr::Evaluator;
+/// use kiln_tensor_core::{DType, Expr, Kernel, Scalar};
+/// let square = Expr::new("square", [DType::F32], |[x]| x * x);
+/// let mut program = Evaluator::new(Kernel::new(&square));
+/// let x = [3.0, 4.0];
+/// let squares = [0, 1].map(|i| program.run(i, |_| Scalar::F64(x[i as usize])).next());
+/// assert_eq!(squares, [Some(Scalar::F64(9.0)), Some(Scalar::F64(16.0))]);
+/// ```
+#[derive(Debug)]
+pub struct Evaluator<'a> {
+    kernel: Kernel<'a>,
+    values: Vec<Scalar>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Before the first element.
+    pub fn new(kernel: Kernel<'a>) -> Self {
+        Evaluator { kernel, values: Vec::with_capacity(kernel.expr.instrs().len()) }
     }
-    let stored = |o: &super::Output| convert(values[o.value as usize], o.dtype);
-    expr.outputs().iter().map(stored).collect()
+
+    /// The outputs for one element, in order. `index` is its row-major number (for [`Op::Index`] and random
+    /// numbers), `input` gives the element of an input tensor. Floats are not rounded between instructions;
+    /// outputs come unrounded too, so that the caller may store them or compare them as they are.
+    pub fn run(
+        &mut self,
+        index: u64,
+        input: impl Fn(usize) -> Scalar,
+    ) -> impl ExactSizeIterator<Item = Scalar> {
+        let Evaluator { kernel, values } = self;
+        let instrs = kernel.expr.instrs();
+        let param = |i: u32| kernel.params[i as usize];
+        values.clear();
+        for instr in instrs {
+            let value = match instr.op {
+                Op::Input(i) => input(i as usize),
+                Op::Param(i) => convert(param(i), instr.dtype),
+                Op::Const(bits) => unbits(bits, instr.dtype),
+                Op::Index => Scalar::I64(index as i64),
+                Op::Uniform { seed, stream } => Scalar::F64(philox::uniform(
+                    param(seed).to_i64() as u64,
+                    param(stream).to_i64() as u64,
+                    index,
+                    instr.dtype,
+                )),
+                op => {
+                    // An operand that is not read is 0, and there is a value 0.
+                    let operand = |i: u32| (values[i as usize], instrs[i as usize].dtype);
+                    apply(op, instr.dtype, instr.args.map(operand))
+                }
+            };
+            values.push(value);
+        }
+        kernel.expr.outputs().iter().map(|o| convert(values[o.value as usize], o.dtype))
+    }
+}
+
+/// Runs a program on one element: `inputs` holds one value per input tensor. Otherwise as [`Evaluator::run`].
+pub fn eval(kernel: Kernel<'_>, inputs: &[Scalar], index: u64) -> Vec<Scalar> {
+    Evaluator::new(kernel).run(index, |i| inputs[i]).collect()
 }
 
 /// The bits that represent `value` in [`Op::Const`].

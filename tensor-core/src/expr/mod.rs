@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 pub use build::Builder;
-pub use eval::eval;
+pub use eval::{Evaluator, eval};
 pub use operators::IntoVal;
 pub use val::Val;
 

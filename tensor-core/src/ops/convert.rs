@@ -82,22 +82,8 @@ impl<B: Backend> Tensor<B> {
 
     /// The elements in row-major order, whatever their dtype.
     pub fn to_scalars(&self) -> Vec<Scalar> {
-        fn all<T: Element>(bytes: &[u8]) -> Vec<Scalar> {
-            T::from_bytes(bytes).into_iter().map(T::to_scalar).collect()
-        }
-        let bytes = B::download(self);
-        match self.dtype() {
-            DType::F64 => all::<f64>(&bytes),
-            DType::F32 => all::<f32>(&bytes),
-            DType::F16 => all::<half::f16>(&bytes),
-            DType::BF16 => all::<half::bf16>(&bytes),
-            DType::I64 => all::<i64>(&bytes),
-            DType::I32 => all::<i32>(&bytes),
-            DType::I16 => all::<i16>(&bytes),
-            DType::I8 => all::<i8>(&bytes),
-            DType::U8 => all::<u8>(&bytes),
-            DType::Bool => all::<bool>(&bytes),
-        }
+        let dtype = self.dtype();
+        B::download(self).chunks_exact(dtype.size()).map(|bytes| dtype.decode(bytes)).collect()
     }
 
     /// The only element, as a number.

@@ -42,10 +42,7 @@ pub(crate) fn conv(x: &Tensor<Cpu>, weight: &Tensor<Cpu>, spec: &ConvSpec) -> Te
     if is_narrow(dtype) {
         return conv(&widen(x), &widen(weight), spec).to_dtype(dtype);
     }
-    let mut shape = Shape::from([x.dims()[0], weight.dims()[0]]);
-    for (i, &size) in x.dims()[2..].iter().enumerate() {
-        shape.push(spec.out_size(i, size, weight.dims()[2 + i]).unwrap_or(0));
-    }
+    let shape = spec.out_shape(x.dims(), weight.dims()).expect("the caller has checked the sizes");
     let sizes = sizes(x.dims(), weight.dims(), &shape, spec);
     let walks = [Walk::forward(&sizes, spec)];
     let mut out = Fresh::new(&shape, dtype);

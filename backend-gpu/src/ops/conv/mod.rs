@@ -19,11 +19,7 @@ type T<R> = Tensor<Gpu<R>>;
 /// See `Backend::conv`.
 #[track_caller]
 pub(crate) fn conv<R: Runtime>(x: &T<R>, weight: &T<R>, spec: &ConvSpec) -> T<R> {
-    let mut shape = Shape::from([x.dims()[0], weight.dims()[0]]);
-    for (d, &size) in x.dims()[2..].iter().enumerate() {
-        let out = spec.out_size(d, size, weight.dims()[2 + d]);
-        shape.push(out.expect("the caller has checked the sizes"));
-    }
+    let shape = spec.out_shape(x.dims(), weight.dims()).expect("the caller has checked the sizes");
     let sizes = conv_spec(x.dims(), weight.dims(), &shape, spec);
     run("conv", Windows::Forward, (x, weight), sizes, &shape)
 }

@@ -24,10 +24,7 @@ impl<B: Backend> Tensor<B> {
             ));
         }
         self.check_bias("conv", weight, bias, out);
-        let spatial = spec.stride.len();
-        if !(0..spatial)
-            .all(|i| spec.out_size(i, self.dims()[i + 2], weight.dims()[i + 2]).is_some())
-        {
+        if spec.out_shape(self.dims(), weight.dims()).is_none() {
             let why = "the (dilated) kernel is larger than the padded input";
             self.wrong_conv("conv", weight, bias, why.into());
         }

@@ -151,8 +151,7 @@ impl<B: Backend> Tensor<B> {
                 ),
             });
         }
-        let fits = |i: usize| spec.out_size(i, self.dims()[i + 2]).is_some();
-        if self.rank() != spatial + 2 || !(0..spatial).all(fits) {
+        if self.rank() != spatial + 2 || spec.out_shape(self.dims()).is_none() {
             raise(Error::Shape {
                 op,
                 shapes: vec![self.shape().clone(), Shape::from(&spec.kernel[..])],
