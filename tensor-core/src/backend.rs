@@ -165,9 +165,6 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// Running combination along `dim`, in the input's dtype.
     fn scan(op: ScanOp, x: &Tensor<Self>, dim: usize) -> Tensor<Self>;
 
-    /// Values and their positions (`i64`) in order along `dim`. Stable; NaN counts as the largest.
-    fn sort(x: &Tensor<Self>, dim: usize, descending: bool) -> (Tensor<Self>, Tensor<Self>);
-
     /// The `k` largest (or smallest) values along `dim` and their positions (`i64`), best first;
     /// equal values by position. NaN counts as the largest.
     fn topk(x: &Tensor<Self>, k: usize, dim: usize, largest: bool) -> (Tensor<Self>, Tensor<Self>);
@@ -228,19 +225,6 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         src: &Tensor<Self>,
     ) -> Tensor<Self>;
 
-    /// The slices of `x` along `dim` that a 1-d `i64` index names.
-    #[track_caller]
-    fn index_select(x: &Tensor<Self>, dim: usize, index: &Tensor<Self>) -> Tensor<Self>;
-
-    /// A copy of `x` with slice `i` of `src` added to slice `index[i]` along `dim`, in order of `i`.
-    #[track_caller]
-    fn index_add(
-        x: &Tensor<Self>,
-        dim: usize,
-        index: &Tensor<Self>,
-        src: &Tensor<Self>,
-    ) -> Tensor<Self>;
-
     /// The indices of the elements that differ from zero, `i64` `[count, rank]`, in row-major order.
     fn nonzero(x: &Tensor<Self>) -> Tensor<Self>;
 
@@ -260,6 +244,30 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// `map_into` for many groups of tensors at once, as an optimizer step needs it.
     fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
         groups.iter().for_each(|(inputs, outputs)| Self::map_into(kernel, inputs, outputs));
+    }
+
+    // ------------------------------------------------------------------ provided: by index
+
+    /// Values and their positions (`i64`) in order along `dim`. Stable; NaN counts as the largest.
+    fn sort(x: &Tensor<Self>, dim: usize, descending: bool) -> (Tensor<Self>, Tensor<Self>) {
+        Self::topk(x, x.dims()[dim], dim, descending)
+    }
+
+    /// The slices of `x` along `dim` that a 1-d `i64` index names.
+    #[track_caller]
+    fn index_select(x: &Tensor<Self>, dim: usize, index: &Tensor<Self>) -> Tensor<Self> {
+        compose::index_select(x, dim, index)
+    }
+
+    /// A copy of `x` with slice `i` of `src` added to slice `index[i]` along `dim`, in order of `i`.
+    #[track_caller]
+    fn index_add(
+        x: &Tensor<Self>,
+        dim: usize,
+        index: &Tensor<Self>,
+        src: &Tensor<Self>,
+    ) -> Tensor<Self> {
+        compose::index_add(x, dim, index, src)
     }
 
     // ------------------------------------------------------------------ provided: memory

@@ -66,6 +66,31 @@ pub fn cat<B: Backend>(tensors: &[&Tensor<B>], dim: usize) -> Tensor<B> {
     out
 }
 
+/// A 1-d index repeated over the other dims of `shape`: what selecting slices is to gathering elements.
+fn spread<B: Backend>(index: &Tensor<B>, shape: &Shape, dim: usize) -> Tensor<B> {
+    let mut alone: Shape = std::iter::repeat_n(1, shape.rank()).collect();
+    alone[dim] = index.numel();
+    let whole = shape.with(dim, index.numel());
+    index.reshape_to(&alone).view_as_op(&ViewOp::Expand(whole))
+}
+
+/// See [`Backend::index_select`].
+#[track_caller]
+pub fn index_select<B: Backend>(x: &Tensor<B>, dim: usize, index: &Tensor<B>) -> Tensor<B> {
+    B::gather(x, dim, &spread(index, x.shape(), dim))
+}
+
+/// See [`Backend::index_add`].
+#[track_caller]
+pub fn index_add<B: Backend>(
+    x: &Tensor<B>,
+    dim: usize,
+    index: &Tensor<B>,
+    src: &Tensor<B>,
+) -> Tensor<B> {
+    B::scatter(ScatterOp::Add, x, dim, &spread(index, x.shape(), dim), src)
+}
+
 /// See [`Backend::softmax`].
 pub fn softmax<B: Backend>(x: &Tensor<B>, dim: usize) -> Tensor<B> {
     static EXP: Fused<2, Fn2> = Fused::new("softmax_exp", |[x, max]| (x - max).exp());
