@@ -7,13 +7,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The rooms of the house and what each may use: arrows point one way.
 #[rustfmt::skip]
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("kiln-tensor-core", &[]),
     ("kiln-backend-cpu", &["kiln-tensor-core"]),
     ("kiln-backend-gpu", &["kiln-tensor-core"]),
     ("kiln-backend-opencl", &["kiln-tensor-core", "kiln-backend-gpu"]),
     ("kiln-backend-cuda", &["kiln-tensor-core", "kiln-backend-gpu", "kiln-cuda-shim"]),
     ("kiln-cuda-shim",   &[]),
+    ("kiln-backend-minimal", &["kiln-tensor-core"]),
     ("kiln-autograd",    &["kiln-tensor-core"]),
     ("kiln-nn-derive",   &[]),
     ("kiln-nn",          &["kiln-tensor-core", "kiln-autograd", "kiln-nn-derive"]),
