@@ -78,7 +78,7 @@ fn an_index_out_of_range_is_named() {
             ("index_add", catch(|| Cpu::index_add(&x, 1, &flat, &rows)).unwrap_err()),
         ];
         for (name, error) in errors {
-            let Error::Index { op, what, index, size, shape } = error else {
+            let Error::Index { op, what, index, size, shape, .. } = error else {
                 panic!("{error}");
             };
             assert_eq!((op, what, index, size, &shape[..]), (name, "index", wrong, 4, &[3, 4][..]));
