@@ -47,7 +47,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         // Of PoCL there may be two, for what takes two devices of one backend.
         facade.arg("--include-ignored").env("POCL_DEVICES", "pthread pthread");
     }
-    for command in [&mut facade, cargo("test", &backend).args(options)] {
+    // Kernels shaped for GPUs, and a guard at each access.
+    let mut guarded = cargo("test", &["--test=large"]);
+    guarded.args(options).env("KILN_OPENCL_AS_GPU", "1").env("KILN_GPU_CHECK", "1");
+    for command in [&mut facade, &mut guarded, cargo("test", &backend).args(options)] {
         match shell::tee(command) {
             Ok((ok, text)) => tally += Tally::parse(&text, ok),
             Err(error) => return failed(&error),
