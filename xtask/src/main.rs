@@ -6,6 +6,7 @@ mod cuda;
 mod demo;
 mod docs;
 mod doctor;
+mod gpu;
 mod opencl;
 mod shell;
 mod system;
@@ -39,6 +40,7 @@ enum Command {
     Doctor,
     Docs(docs::Args),
     Cuda(cuda::Args),
+    Gpu(gpu::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Docs(args) => docs::run(&args),
         Command::Cuda(args) => cuda::run(&args),
+        Command::Gpu(args) => gpu::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
