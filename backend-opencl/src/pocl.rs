@@ -18,9 +18,9 @@ pub(crate) fn is_lean(device: &Device) -> bool {
         && Path::new(HEADERS).join("opencl-c-base.h").exists()
 }
 
-/// A program with its own declarations, and the options to build it with. Where a version of PoCL does
+/// A program with its own declarations, and more options to build it with. Where a version of PoCL does
 /// not take it, the plain program still compiles.
 pub(crate) fn lean(source: &str) -> (String, String) {
     // The name is the guard of PoCL's header.
-    (format!("{DECLARATIONS}{source}"), format!("-w -cl-std=CL1.2 -D_OPENCL_H_ -I{HEADERS}"))
+    (format!("{DECLARATIONS}{source}"), format!(" -D_OPENCL_H_ -I{HEADERS}"))
 }

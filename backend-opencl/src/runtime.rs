@@ -12,6 +12,7 @@ use opencl3::command_queue::{
     enqueue_write_buffer,
 };
 use opencl3::context::Context;
+use opencl3::device::CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
 use opencl3::device::Device;
 use opencl3::error_codes::{
     CL_DEVICE_NOT_AVAILABLE, CL_INVALID_BUFFER_SIZE, CL_INVALID_COMMAND_QUEUE, CL_INVALID_CONTEXT,
@@ -38,6 +39,8 @@ const MOST_UPLOADS: usize = 64;
 /// Kernels between two calls that have the device begin.
 const FLUSH_EVERY: u32 = 16;
 const OPTIONS: &str = "-w -cl-std=CL1.2";
+/// Division and roots of `f32` as the host rounds them, where the device can.
+const ROUNDED: &str = " -cl-fp32-correctly-rounded-divide-sqrt";
 
 /// An open device.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ pub(crate) struct Open {
     /// Kernels since the start.
     queued: AtomicU32,
     lean: bool,
+    rounds: bool,
     opened: Opened<Driver>,
 }
 
@@ -81,7 +85,10 @@ impl Open {
         };
         let lean = pocl::is_lean(device);
         let (uploads, opened) = (Mutex::default(), Opened::new(traits));
-        Ok(Open { context, queue, uploads, queued: AtomicU32::new(0), lean, opened })
+        let rounds = device
+            .single_fp_config()
+            .is_ok_and(|config| config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT != 0);
+        Ok(Open { context, queue, uploads, queued: AtomicU32::new(0), lean, rounds, opened })
     }
 }
 
@@ -225,12 +232,13 @@ impl Runtime for Driver {
         entry: &str,
     ) -> Result<(Compiled, Option<Vec<u8>>)> {
         let open = devices::open(device)?;
-        let build = |source: &str, options: &str| {
-            Program::create_and_build_from_source(&open.context, source, options)
+        let build = |source: &str, more: &str| {
+            let options = [OPTIONS, if open.rounds { ROUNDED } else { "" }, more].concat();
+            Program::create_and_build_from_source(&open.context, source, &options)
         };
         let lean = open.lean.then(|| pocl::lean(source));
         let lean = lean.and_then(|(source, options)| build(&source, &options).ok());
-        let program = lean.map_or_else(|| build(source, OPTIONS), Ok);
+        let program = lean.map_or_else(|| build(source, ""), Ok);
         let program = program.map_err(|log| Error::KernelBuild {
             device: device.to_string(),
             kernel: entry.to_owned(),

@@ -21,7 +21,9 @@ typedef double f64;
 #define BITS_F32(x) __uint_as_float(x)
 #define F32_BITS(x) __float_as_uint(x)
 #define BITS_F64(x) __longlong_as_double((i64)(x))
+#define F64_BITS(x) ((u64)__double_as_longlong(x))
 #define INFINITY __uint_as_float(0x7f800000u)
+#define NAN __uint_as_float(0x7fc00000u)
 // Instructions, so that no header is needed: the compiler alone is found on more machines.
 DEVICE f32 from_f16(u16 bits) {
   f32 x;

@@ -1,5 +1,6 @@
 //! C: the prelude, operands, and programs.
 
+mod functions;
 mod operand;
 pub(crate) mod program;
 
@@ -25,7 +26,8 @@ pub(crate) fn whole(traits: &Traits, body: &str) -> String {
         let name = body.split("KERNEL void ").nth(1).and_then(|rest| rest.split('(').next());
         let _ = writeln!(source, "#define CHECKED \"{}\"", name.unwrap_or_default());
     }
-    let _ = write!(source, "{target}\n{}\n{body}", include_str!("prelude.h"));
+    let functions = functions::functions(traits.f64);
+    let _ = write!(source, "{target}\n{}\n{functions}\n{body}", include_str!("prelude.h"));
     source
 }
 

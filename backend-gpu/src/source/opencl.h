@@ -15,6 +15,7 @@ typedef float f32;
 #ifdef HAS_F64
 typedef double f64;
 #define BITS_F64(x) as_double(x)
+#define F64_BITS(x) as_ulong(x)
 #endif
 // Before a loop whose turns use one element each, even where it is written to its own place.
 #ifdef __clang__
