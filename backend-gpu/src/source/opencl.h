@@ -34,9 +34,10 @@ typedef double f64;
 #define LOAD_F16(p, i) vload_half(0, (const GLOBAL half *)(p) + (i))
 #define STORE_F16(p, i, v) vstore_half_rte((v), 0, (GLOBAL half *)(p) + (i))
 #ifdef CHECKED
+// Ends the process. PoCL leaves traps out, and a store to nowhere in.
 DEVICE i64 stray(__constant char* name, i64 i, i64 n) {
   printf("kernel %s: %s has no element %ld, but %ld\n", CHECKED, name, (long)i, (long)n);
-  __builtin_trap();
+  *(volatile GLOBAL i32*)8 = 1;
   return 0;
 }
 #define AT(i, n, name) ((u64)(i) < (u64)(n) ? (i64)(i) : stray(name, (i), (n)))
