@@ -97,3 +97,9 @@ pub(crate) fn copied<R: Runtime>(x: &Tensor<Gpu<R>>) -> Tensor<Gpu<R>> {
     }
     out
 }
+
+/// The tensor, or a copy, contiguous from its storage's first element on.
+#[track_caller]
+pub(crate) fn plain<R: Runtime>(x: &Tensor<Gpu<R>>) -> Tensor<Gpu<R>> {
+    if x.is_contiguous() && x.layout().offset() == 0 { x.clone() } else { copied(x) }
+}

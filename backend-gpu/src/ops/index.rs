@@ -7,7 +7,7 @@ use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Tensor, raise};
 use crate::launch::{Call, supported};
 use crate::place::Sizes;
 use crate::source::Operand;
-use crate::storage::{copied, fresh};
+use crate::storage::{copied, fresh, plain};
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
@@ -29,11 +29,6 @@ fn split(shape: &[usize], dim: usize) -> Split {
         size: shape[dim] as i64,
         after: shape[dim + 1..].iter().product::<usize>() as i64,
     }
-}
-
-/// A contiguous tensor that starts at its storage's first element.
-fn plain<R: Runtime>(x: &T<R>) -> T<R> {
-    if x.is_contiguous() && x.layout().offset() == 0 { x.clone() } else { copied(x) }
 }
 
 const GUARD: &str = "if (at < 0 || at >= size) { FAULT(at); return; }";

@@ -2,10 +2,10 @@
 
 use kiln_tensor_core::{DType, PoolSpec, Shape, Tensor};
 
-use super::windows::{SPEC, decode, plain, pool_spec};
+use super::windows::{SPEC, decode, pool_spec};
 use crate::launch::{Call, supported};
 use crate::source::{Operand, specialise};
-use crate::storage::fresh;
+use crate::storage::{fresh, plain};
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;

@@ -1,9 +1,7 @@
 //! What convolution and pooling share: sizes, and which element a window's tap meets.
 
 use bytemuck::{Pod, Zeroable};
-use kiln_tensor_core::{ConvSpec, PoolSpec, Tensor};
-
-use crate::{Gpu, Runtime};
+use kiln_tensor_core::{ConvSpec, PoolSpec};
 
 /// Sizes of a convolution or pooling; missing spatial dims have size 1. `Spec` of the kernels below.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -52,11 +50,6 @@ pub(crate) fn conv_spec(x: &[usize], weight: &[usize], y: &[usize], spec: &ConvS
         padding: three(&spec.padding, 0),
         dilation: three(&spec.dilation, 1),
     }
-}
-
-/// A contiguous tensor that starts at its storage's first element.
-pub(crate) fn plain<R: Runtime>(x: &Tensor<Gpu<R>>) -> Tensor<Gpu<R>> {
-    if x.is_contiguous() && x.layout().offset() == 0 { x.clone() } else { x.copy() }
 }
 
 /// Takes the item's number apart: `item` → x2, x1, x0 of the dims, then what is left.

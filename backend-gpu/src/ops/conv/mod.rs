@@ -7,11 +7,11 @@ mod products;
 
 use kiln_tensor_core::{ConvSpec, Shape, Tensor};
 
-use super::windows::{Spec, conv_spec, plain};
+use super::windows::{Spec, conv_spec};
 use columns::Windows;
 
 use crate::launch::supported;
-use crate::storage::fresh;
+use crate::storage::{fresh, plain};
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
