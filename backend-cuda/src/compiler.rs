@@ -23,7 +23,7 @@ pub fn absence() -> Option<&'static str> {
 
 /// The compiler's version and the file that it is in.
 pub fn version() -> Option<((i32, i32), &'static Path)> {
-    nvrtc::compiler().ok().map(|compiler| (compiler.version, &*compiler.from))
+    nvrtc::compiler().ok().map(nvrtc::Compiler::version)
 }
 
 /// Compiles a source to the machine code (a cubin) of an architecture such as `sm_90`; to PTX, which a driver

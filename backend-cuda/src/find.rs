@@ -11,11 +11,11 @@ pub(crate) fn folders() -> Vec<PathBuf> {
         folders.extend(of_toolkit(Path::new(&toolkit)));
     }
     for packages in site_packages() {
-        // Wheels of CUDA 13, and those of 12, which have a folder for each library.
-        folders.push(packages.join("nvidia/cu13/lib"));
-        folders.push(packages.join("nvidia/cu13/bin/x86_64"));
-        folders.push(packages.join("nvidia/cuda_nvrtc/lib"));
-        folders.push(packages.join("nvidia/cuda_nvrtc/bin"));
+        // Wheels of CUDA 13 have one folder, those of 12 one for each library; two libraries always have their own.
+        for wheel in ["cu13", "cuda_nvrtc", "cublas", "cudnn", "nccl"] {
+            let wheel = packages.join("nvidia").join(wheel);
+            folders.extend(["lib", "bin/x86_64", "bin"].map(|inside| wheel.join(inside)));
+        }
     }
     folders.extend(of_toolkit(Path::new("/usr/local/cuda")));
     folders.retain(|folder| folder.is_dir());

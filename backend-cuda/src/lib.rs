@@ -19,6 +19,7 @@
 pub mod compiler;
 mod devices;
 mod find;
+pub mod libraries;
 mod runtime;
 
 use std::fmt;

@@ -4,12 +4,11 @@
 #[path = "../shim/tests/fake/mod.rs"]
 mod fake;
 
-use fake::{DRIVER, built, in_child};
+use fake::{COMPILER, DRIVER, built, in_child};
 use kiln_backend_cuda::{Cuda, CudaDevice, Driver, compiler, devices, is_available};
 use kiln_backend_gpu::{Arg, Launch, Runtime};
 use kiln_tensor_core::{Error, Tensor, catch};
 
-const COMPILER: (&str, &str) = ("libnvrtc.so.13", include_str!("../shim/tests/fake/libnvrtc.rs"));
 const SOURCE: &str = "void copy_arguments()";
 const FIRST: CudaDevice = CudaDevice(0);
 const SECOND: CudaDevice = CudaDevice(1);

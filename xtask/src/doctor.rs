@@ -15,11 +15,11 @@ struct Row {
     /// What was found; nothing if it is missing.
     found: Option<String>,
     /// What it is for, or how to get it where it is missing.
-    note: &'static str,
+    note: String,
 }
 
-fn row(what: impl Into<String>, found: Option<String>, note: &'static str) -> Row {
-    Row { what: what.into(), found, note }
+fn row(what: impl Into<String>, found: Option<String>, note: impl Into<String>) -> Row {
+    Row { what: what.into(), found, note: note.into() }
 }
 
 /// Shows what this machine has and, for what is missing, what to install.
@@ -31,15 +31,19 @@ pub fn run() -> Result<()> {
     println!("\noptional");
     print(&optional());
     println!("\nbackend cpu: always there");
-    for (backend, rows) in [("opencl (feature `opencl`)", opencl_rows()), ("cuda", cuda_rows())] {
+    let libraries = cuda_libraries();
+    let cuda = cuda_rows(&libraries);
+    for (backend, rows) in [("opencl (feature `opencl`)", opencl_rows()), ("cuda", cuda)] {
         let ready = rows.iter().all(|row| row.found.is_some());
         println!("\nbackend {backend}: {}", if ready { "can be used" } else { "cannot be used" });
         print(&rows);
     }
+    println!("\nNVIDIA's libraries for backend cuda (optional)");
+    print(libraries.iter().filter(|library| library.what != "NVRTC"));
     Ok(())
 }
 
-fn print(rows: &[Row]) {
+fn print<'a>(rows: impl IntoIterator<Item = &'a Row>) {
     for Row { what, found, note } in rows {
         match found {
             Some(found) => println!("  {what:<18} {found}"),
@@ -159,17 +163,15 @@ fn opencl_rows() -> Vec<Row> {
     rows
 }
 
-fn cuda_rows() -> Vec<Row> {
+fn cuda_rows(libraries: &[Row]) -> Vec<Row> {
     let shown = |name: &str| system::library(name).map(|path| path.display().to_string());
     let cards = shell::output(
         Command::new("nvidia-smi")
             .args(["--query-gpu=name,driver_version", "--format=csv,noheader"]),
     );
-    let home = std::env::var_os("CUDA_HOME").map(std::path::PathBuf::from);
-    let home = home.or_else(|| Some("/usr/local/cuda".into())).filter(|path| path.is_dir());
-    let compiler = shown("libnvrtc.so")
-        .or_else(|| home.map(|path| format!("{} (CUDA_HOME)", path.display())))
-        .or_else(|| Some(format!("{} (Python wheels)", wheels::there().ok()?.display())));
+    let wheels = || Some(format!("{} (Python wheels)", wheels::there().ok()?.display()));
+    let compiler = libraries.iter().find(|library| library.what == "NVRTC");
+    let compiler = compiler.and_then(|library| library.found.clone()).or_else(wheels);
     vec![
         row("devices", cards, "no NVIDIA card, or no driver for it"),
         row("driver", shown("libcuda.so"), "comes with NVIDIA's driver"),
@@ -179,6 +181,21 @@ fn cuda_rows() -> Vec<Row> {
             "comes with the CUDA toolkit, or: cargo xtask cuda wheels (or pip install nvidia-cuda-nvrtc)",
         ),
     ]
+}
+
+/// What the backend itself finds: it is built for that, because this program depends on no crate of ours.
+fn cuda_libraries() -> Vec<Row> {
+    let arguments = ["run", "--quiet", "--package", "kiln-backend-cuda", "--example", "libraries"];
+    let Some(found) = shell::output(&mut shell::cargo(arguments)) else {
+        return vec![row("libraries", None, "kiln-backend-cuda does not build here")];
+    };
+    let library = |line: &str| {
+        let mut parts = line.splitn(3, '\t');
+        let (name, version, rest) = (parts.next()?, parts.next()?, parts.next()?);
+        let found = (version != "missing").then(|| format!("{version} ({rest})"));
+        Some(row(name, found, rest))
+    };
+    found.lines().filter_map(library).collect()
 }
 
 #[cfg(test)]

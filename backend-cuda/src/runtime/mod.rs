@@ -1,5 +1,9 @@
 //! The driver: memory, kernels, launches. All `unsafe` is in this folder.
 
+pub(crate) mod cublas_lt;
+pub(crate) mod cudnn;
+pub(crate) mod library;
+pub(crate) mod nccl;
 pub(crate) mod nvrtc;
 mod open;
 mod staging;

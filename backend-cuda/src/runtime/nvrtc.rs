@@ -8,48 +8,72 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 
+use super::library::{self, Known, Opened, Version, functions};
 use crate::find;
 
 type Program = *mut c_void;
 
-/// Functions that are called by their address; the library stays open.
-struct Functions {
-    create: unsafe extern "C" fn(
+const KNOWN: Known = Known {
+    title: "NVIDIA's compiler (NVRTC)",
+    name: "nvrtc",
+    #[cfg(windows)]
+    system: &["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"],
+    #[cfg(not(windows))]
+    system: &["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"],
+    majors: &[13, 12],
+    package: "nvidia-cuda-nvrtc",
+};
+
+functions! {
+    /// Functions of `nvrtc.h`.
+    Functions { known: KNOWN, version: version, before: builtins }
+    create = "nvrtcCreateProgram"(
         *mut Program,
         *const c_char,
         *const c_char,
         c_int,
         *const *const c_char,
         *const *const c_char,
-    ) -> c_int,
-    compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int,
-    log_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
-    log: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
-    cubin_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
-    cubin: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
-    ptx_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
-    ptx: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
-    destroy: unsafe extern "C" fn(*mut Program) -> c_int,
-    text: unsafe extern "C" fn(c_int) -> *const c_char,
+    ) -> c_int;
+    compile = "nvrtcCompileProgram"(Program, c_int, *const *const c_char) -> c_int;
+    log_size = "nvrtcGetProgramLogSize"(Program, *mut usize) -> c_int;
+    log = "nvrtcGetProgramLog"(Program, *mut c_char) -> c_int;
+    cubin_size = "nvrtcGetCUBINSize"(Program, *mut usize) -> c_int;
+    cubin = "nvrtcGetCUBIN"(Program, *mut c_char) -> c_int;
+    ptx_size = "nvrtcGetPTXSize"(Program, *mut usize) -> c_int;
+    ptx = "nvrtcGetPTX"(Program, *mut c_char) -> c_int;
+    destroy = "nvrtcDestroyProgram"(*mut Program) -> c_int;
+    text = "nvrtcGetErrorString"(c_int) -> *const c_char;
+    version = "nvrtcVersion"(*mut c_int, *mut c_int) -> c_int;
+    count = "nvrtcGetNumSupportedArchs"(*mut c_int) -> c_int;
+    list = "nvrtcGetSupportedArchs"(*mut c_int) -> c_int;
+}
+
+fn version(functions: &Functions) -> Option<Version> {
+    let mut version = Version { major: 0, minor: 0, patch: 0 };
+    // SAFETY: pointers to two ints.
+    let told = unsafe { (functions.version)(&mut version.major, &mut version.minor) };
+    (told == 0).then_some(version)
+}
+
+/// Wheels keep the functions that every kernel may call in a second library, which the first does not find by
+/// itself.
+fn builtins(folder: &Path) -> Vec<Library> {
+    let files = find::library(folder, "nvrtc-builtins");
+    files.iter().filter_map(|file| library::load(file).ok()).collect()
 }
 
 /// The compiler that was found.
 pub(crate) struct Compiler {
-    functions: Functions,
-    /// Major and minor.
-    pub(crate) version: (i32, i32),
-    /// The file, or the name that the system knows it by.
-    pub(crate) from: PathBuf,
+    library: &'static Opened<Functions>,
     /// Architectures that it makes machine code for, as in 90.
     known: Vec<c_int>,
     headers: Vec<PathBuf>,
-    _libraries: Vec<Library>,
 }
 
 impl fmt::Debug for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (major, minor) = self.version;
-        write!(f, "NVRTC {major}.{minor} from {}", self.from.display())
+        write!(f, "NVRTC {:?}", self.library)
     }
 }
 
@@ -62,83 +86,18 @@ pub(crate) fn compiler() -> Result<&'static Compiler, &'static str> {
     OPENED.get_or_init(open).as_ref().map_err(String::as_str)
 }
 
-#[cfg(windows)]
-const SYSTEM: [&str; 2] = ["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"];
-#[cfg(not(windows))]
-const SYSTEM: [&str; 3] = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
-
 fn open() -> Result<Compiler, String> {
-    let folders = find::folders();
-    let mut tried = String::new();
-    for folder in &folders {
-        for file in find::library(folder, "nvrtc") {
-            match open_at(&file, folder) {
-                Ok(compiler) => return Ok(compiler),
-                Err(why) => tried += &format!("; {why}"),
-            }
-        }
-    }
-    for name in SYSTEM {
-        if let Ok(compiler) = open_at(Path::new(name), Path::new("")) {
-            return Ok(compiler);
-        }
-    }
-    Err(format!(
-        "NVIDIA's compiler (NVRTC) was not found in CUDA_HOME, Python packages or the system; get it with \
-         `pip install nvidia-cuda-nvrtc`, or set CUDA_HOME to a toolkit{tried}"
-    ))
-}
-
-fn open_at(file: &Path, folder: &Path) -> Result<Compiler, String> {
-    let mut libraries = Vec::new();
-    // Wheels keep the functions that every kernel may call in a second library, which the first does not
-    // find by itself.
-    for builtins in find::library(folder, "nvrtc-builtins") {
-        // SAFETY: NVIDIA's libraries may be loaded at any time.
-        libraries.extend(unsafe { Library::new(builtins) });
-    }
-    // SAFETY: as above.
-    let library = unsafe { Library::new(file) }
-        .map_err(|error| format!("{}: {}", file.display(), kiln_cuda_shim::reason(&error)))?;
-    macro_rules! function {
-        ($name:literal) => {
-            // SAFETY: the symbol has this type in nvrtc.h, and the library stays open beside it.
-            *unsafe { library.get(concat!($name, "\0").as_bytes()) }
-                .map_err(|_| format!("{}: no {}", file.display(), $name))?
-        };
-    }
-    let functions = Functions {
-        create: function!("nvrtcCreateProgram"),
-        compile: function!("nvrtcCompileProgram"),
-        log_size: function!("nvrtcGetProgramLogSize"),
-        log: function!("nvrtcGetProgramLog"),
-        cubin_size: function!("nvrtcGetCUBINSize"),
-        cubin: function!("nvrtcGetCUBIN"),
-        ptx_size: function!("nvrtcGetPTXSize"),
-        ptx: function!("nvrtcGetPTX"),
-        destroy: function!("nvrtcDestroyProgram"),
-        text: function!("nvrtcGetErrorString"),
-    };
-    let version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int = function!("nvrtcVersion");
-    let (mut major, mut minor) = (0, 0);
-    // SAFETY: pointers to two ints.
-    if unsafe { version(&mut major, &mut minor) } != 0 {
-        return Err(format!("{}: it does not tell its version", file.display()));
-    }
-    let count: unsafe extern "C" fn(*mut c_int) -> c_int = function!("nvrtcGetNumSupportedArchs");
-    let list: unsafe extern "C" fn(*mut c_int) -> c_int = function!("nvrtcGetSupportedArchs");
+    let library = library::open::<Functions>()?;
     let mut number = 0;
     // SAFETY: a pointer to an int.
-    let counted = unsafe { count(&mut number) } == 0;
+    let counted = unsafe { (library.functions.count)(&mut number) } == 0;
     let mut known = vec![0; usize::try_from(number).unwrap_or(0)];
     // SAFETY: room for as many ints as the compiler said.
-    if !counted || unsafe { list(known.as_mut_ptr()) } != 0 {
-        return Err(format!("{}: it does not tell its architectures", file.display()));
+    if !counted || unsafe { (library.functions.list)(known.as_mut_ptr()) } != 0 {
+        return Err(format!("{}: it does not tell its architectures", library.file.display()));
     }
-    libraries.push(library);
-    let headers = find::headers(folder);
-    let (version, from) = ((major, minor), file.to_owned());
-    Ok(Compiler { functions, version, from, known, headers, _libraries: libraries })
+    let headers = library.file.parent().map(find::headers).unwrap_or_default();
+    Ok(Compiler { library, known, headers })
 }
 
 /// A program under compilation, destroyed at the end.
@@ -152,6 +111,12 @@ impl Drop for Open<'_> {
 }
 
 impl Compiler {
+    /// Major and minor version, and the file.
+    pub(crate) fn version(&self) -> ((i32, i32), &'static Path) {
+        let Version { major, minor, .. } = self.library.version;
+        ((major, minor), &self.library.file)
+    }
+
     /// A source as machine code of an architecture such as `sm_90`, optimised or made fast; as PTX, which
     /// the driver translates, where the architecture is newer than the compiler.
     ///
@@ -164,7 +129,7 @@ impl Compiler {
         optimise: bool,
     ) -> Result<Vec<u8>, String> {
         let target = self.target(arch);
-        let functions = &self.functions;
+        let functions = &self.library.functions;
         let source = CString::new(source).map_err(|_| "the source holds a 0".to_owned())?;
         let mut program = ptr::null_mut();
         // SAFETY: strings that end in 0, and no headers.
@@ -181,7 +146,7 @@ impl Compiler {
             "--std=c++17".into(),
             "--disable-warnings".into(),
         ];
-        if !optimise && self.version >= (13, 0) {
+        if !optimise && self.library.version.major >= 13 {
             options.push("--Ofast-compile=max".into());
         }
         options
@@ -222,9 +187,9 @@ impl Compiler {
         let mut size = 0;
         // SAFETY: the program was created; the log is written to as many bytes as the compiler asked for.
         let text = unsafe {
-            (self.functions.log_size)(program, &mut size);
+            (self.library.functions.log_size)(program, &mut size);
             let mut text = vec![0u8; size];
-            (self.functions.log)(program, text.as_mut_ptr().cast());
+            (self.library.functions.log)(program, text.as_mut_ptr().cast());
             text
         };
         String::from_utf8_lossy(&text).trim_matches(['\0', '\n', ' ']).to_owned()
@@ -235,7 +200,7 @@ impl Compiler {
             return Ok(());
         }
         // SAFETY: a constant string that ends in 0, for any code.
-        let text = unsafe { CStr::from_ptr((self.functions.text)(code)) };
+        let text = unsafe { CStr::from_ptr((self.library.functions.text)(code)) };
         Err(format!("NVRTC: {} ({code})", text.to_string_lossy()))
     }
 }

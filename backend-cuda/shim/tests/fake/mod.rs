@@ -1,4 +1,5 @@
 //! Libraries that stand in for NVIDIA's, and running a test in a process that finds them.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +8,14 @@ use std::{env, fs};
 
 /// The driver's stand-in: memory is the host's, and `copy_arguments` is the only kernel.
 pub const DRIVER: (&str, &str) = ("libcuda.so.1", include_str!("libcuda.rs"));
+/// The compiler's stand-in: machine code is the source.
+pub const COMPILER: (&str, &str) = ("libnvrtc.so.13", include_str!("libnvrtc.rs"));
+/// Products on the host.
+pub const CUBLAS_LT: (&str, &str) = ("libcublasLt.so.13", include_str!("libcublasLt.rs"));
+/// Convolutions on the host.
+pub const CUDNN: (&str, &str) = ("libcudnn.so.9", include_str!("libcudnn.rs"));
+/// Sums over devices that are the host.
+pub const NCCL: (&str, &str) = ("libnccl.so.2", include_str!("libnccl.rs"));
 
 /// A folder that holds stand-ins, built by the compiler that builds the tests.
 pub fn built(libraries: &[(&str, &str)]) -> PathBuf {
