@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
-    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
+    AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats,
+    Outputs, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
 };
 use smallvec::{SmallVec, smallvec};
 
 use crate::meta::{Meta, Tracked, constant, handle, inner, meta};
-use crate::mode::is_grad_enabled;
 use crate::node::{Node, Saved, node, record, record_view, recording, results, wanted};
+use crate::records::{normalized, ordered, writable};
 use crate::rules::{
     AvgPool, AvgPoolGrad, BatchNorm, Cat, Conv, ConvGradInput, ConvGradWeight, CrossEntropy,
     Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Map, Matmul, MaxPool,
-    MaxPoolGrad, Pointwise, Reduce, Scan, Scatter, Softmax, Sort, ToDevice, View, ViewGrad,
-    backward_name,
+    MaxPoolGrad, Pointwise, Reduce, RmsNorm, ScaledDotProductAttention, Scan, Scatter, Softmax,
+    ToDevice, View, ViewGrad,
 };
 
 /// The backend that runs the primitives of `B` and records those whose operands require gradients.
@@ -432,6 +432,41 @@ impl<B: Backend> Backend for Autograd<B> {
         B::layer_norm_grad(inner(grad), inner(x), mean, rstd, weight, dims, eps).map(constant)
     }
 
+    fn rms_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 2] {
+        let [y, rstd] = B::rms_norm(inner(x), weight.map(inner), dims, eps);
+        let inputs: SmallVec<[&Tensor<Self>; 2]> = std::iter::once(x).chain(weight).collect();
+        let saved = |_: &Tensor<B>| {
+            let mut saved: SmallVec<[Saved<B>; 3]> =
+                smallvec![Saved::input(x), Saved::plain(&rstd)];
+            saved.extend(weight.map(Saved::input));
+            saved
+        };
+        let y = record(&inputs, y, saved, || RmsNorm { dims, eps });
+        [y, constant(rstd)]
+    }
+
+    fn rms_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        rstd: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 2] {
+        let operands: SmallVec<[&Tensor<Self>; 3]> = [grad, x].into_iter().chain(weight).collect();
+        if recording(&operands) {
+            let [_, rstd] = compose::rms_norm(x, None, dims, eps);
+            return compose::rms_norm_grad(grad, x, &rstd, weight, dims);
+        }
+        let (rstd, weight) = (inner(rstd), weight.map(inner));
+        B::rms_norm_grad(inner(grad), inner(x), rstd, weight, dims, eps).map(constant)
+    }
+
     fn batch_norm(
         x: &Tensor<Self>,
         weight: Option<&Tensor<Self>>,
@@ -459,6 +494,47 @@ impl<B: Backend> Backend for Autograd<B> {
         let (mean, var) = (inner(mean), inner(var));
         let weight = weight.map(inner);
         B::batch_norm_grad(inner(grad), inner(x), mean, var, weight, eps).map(constant)
+    }
+
+    fn scaled_dot_product_attention(
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 2] {
+        // Kernels give no gradient in the mask.
+        if mask.is_some_and(|mask| recording(&[mask])) {
+            return compose::scaled_dot_product_attention(q, k, v, mask, spec);
+        }
+        let (qi, ki, vi) = (inner(q), inner(k), inner(v));
+        let [y, log] = B::scaled_dot_product_attention(qi, ki, vi, mask.map(inner), spec);
+        let saved = |y: &Tensor<B>| {
+            let mut saved = keep(&[q, k, v]);
+            saved.extend([Saved::output(y, 0), Saved::plain(&log)]);
+            saved.extend(mask.map(Saved::input));
+            saved
+        };
+        let y = record(&[q, k, v], y, saved, || ScaledDotProductAttention { spec: *spec });
+        [y, constant(log)]
+    }
+
+    fn scaled_dot_product_attention_grad(
+        grad: &Tensor<Self>,
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        out: &Tensor<Self>,
+        log: &Tensor<Self>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 3] {
+        if recording(&[grad, q, k, v]) {
+            return compose::scaled_dot_product_attention_grad(grad, q, k, v, mask, spec);
+        }
+        let (mask, out, log) = (mask.map(inner), inner(out), inner(log));
+        let [grad, q, k, v] = [grad, q, k, v].map(inner);
+        B::scaled_dot_product_attention_grad(grad, q, k, v, mask, out, log, spec).map(constant)
     }
 
     // ------------------------------------------------------------------ tracking
@@ -505,60 +581,4 @@ impl<B: Backend> Backend for Autograd<B> {
     fn grad_fn(x: &Tensor<Self>) -> Option<String> {
         meta(x).state.lock().node.as_ref().map(|(node, _)| node.rule.name())
     }
-}
-
-/// Requires that a recorded write to `x` gives right gradients.
-fn writable<B: Backend>(kernel: Kernel<'_>, x: &Recorded<B>) {
-    let wrong = |what: &str, way_out: &str| -> ! {
-        raise(Error::Autograd {
-            op: backward_name(kernel.expr.name()),
-            why: format!("{what} of shape {} {way_out}", x.shape()),
-        })
-    };
-    let (meta, recorded) = (meta(x), is_grad_enabled());
-    if recorded && meta.is_tracked() && meta.is_leaf() {
-        wrong(
-            "a leaf",
-            "that requires gradients is written to in place; do it inside `no_grad`, or on `detach()`",
-        );
-    }
-    if meta.base.is_some() {
-        wrong(
-            "a view",
-            "is written to in place while gradients are recorded; write out of place (`scatter`, \
-             `cat`, `where_`), or inside `no_grad`",
-        );
-    }
-}
-
-/// Wraps the results of `sort` and `topk`.
-fn ordered<B: Backend>(
-    op: &'static str,
-    x: &Recorded<B>,
-    dim: usize,
-    (values, at): (Tensor<B>, Tensor<B>),
-) -> (Recorded<B>, Recorded<B>) {
-    let rule = || Sort { op, dim, input: x.shape().clone() };
-    let values = record(&[x], values, |_| smallvec![Saved::plain(&at)], rule);
-    (values, constant(at))
-}
-
-/// Wraps the results of a normalisation: a recorded one, and its statistics.
-fn normalized<B: Backend, R: crate::Rule>(
-    x: &Recorded<B>,
-    weight: Option<&Recorded<B>>,
-    bias: Option<&Recorded<B>>,
-    [y, first, second]: [Tensor<B>; 3],
-    rule: impl FnOnce() -> R,
-) -> [Recorded<B>; 3] {
-    let inputs: SmallVec<[&Recorded<B>; 3]> =
-        std::iter::once(x).chain(weight).chain(bias).collect();
-    let saved = |_: &Tensor<B>| {
-        let mut saved: SmallVec<[Saved<B>; 3]> =
-            smallvec![Saved::input(x), Saved::plain(&first), Saved::plain(&second)];
-        saved.extend(weight.map(Saved::input));
-        saved
-    };
-    let y = record(&inputs, y, saved, rule);
-    [y, constant(first.clone()), constant(second.clone())]
 }

@@ -15,6 +15,7 @@ mod hooks;
 mod meta;
 mod mode;
 mod node;
+mod records;
 mod rules;
 
 pub use api::{Backward, BackwardOptions, GradOptions, grad};

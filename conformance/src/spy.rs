@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
-    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    AttentionSpec, Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout, MemoryStats,
+    Outputs, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 /// Backend `B`, with every call counted.
@@ -105,8 +105,8 @@ impl<B: Backend> Lift<B> for (Tensor<B>, Tensor<B>) {
     }
 }
 
-impl<B: Backend> Lift<B> for [Tensor<B>; 3] {
-    type Outside = [Tensor<Spy<B>>; 3];
+impl<B: Backend, const N: usize> Lift<B> for [Tensor<B>; N] {
+    type Outside = [Tensor<Spy<B>>; N];
     fn lift(self) -> Self::Outside {
         self.map(Lift::lift)
     }
@@ -136,7 +136,7 @@ macro_rules! as_they_are {
     };
 }
 as_they_are! {
-    lower: usize, i64, f64, bool, &Shape, &ConvSpec, &PoolSpec, &ViewOp, Layout, ScanOp, ScatterOp;
+    lower: usize, i64, f64, bool, &Shape, &AttentionSpec, &ConvSpec, &PoolSpec, &ViewOp, Layout, ScanOp, ScatterOp;
     lift: (), bool, u64, Vec<u8>, Option<String>
 }
 
@@ -190,6 +190,10 @@ impl<B: Backend> Backend for Spy<B> {
         fn linear(x: &Tensor<Self>, weight: &Tensor<Self>, bias: Option<&Tensor<Self>>) -> Tensor<Self>;
         fn layer_norm(x: &Tensor<Self>, weight: Option<&Tensor<Self>>, bias: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 3];
         fn layer_norm_grad(grad: &Tensor<Self>, x: &Tensor<Self>, mean: &Tensor<Self>, rstd: &Tensor<Self>, weight: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 3];
+        fn rms_norm(x: &Tensor<Self>, weight: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 2];
+        fn rms_norm_grad(grad: &Tensor<Self>, x: &Tensor<Self>, rstd: &Tensor<Self>, weight: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 2];
+        fn scaled_dot_product_attention(q: &Tensor<Self>, k: &Tensor<Self>, v: &Tensor<Self>, mask: Option<&Tensor<Self>>, spec: &AttentionSpec) -> [Tensor<Self>; 2];
+        fn scaled_dot_product_attention_grad(grad: &Tensor<Self>, q: &Tensor<Self>, k: &Tensor<Self>, v: &Tensor<Self>, mask: Option<&Tensor<Self>>, out: &Tensor<Self>, log: &Tensor<Self>, spec: &AttentionSpec) -> [Tensor<Self>; 3];
         fn batch_norm(x: &Tensor<Self>, weight: Option<&Tensor<Self>>, bias: Option<&Tensor<Self>>, eps: f64) -> [Tensor<Self>; 3];
         fn batch_norm_grad(grad: &Tensor<Self>, x: &Tensor<Self>, mean: &Tensor<Self>, var: &Tensor<Self>, weight: Option<&Tensor<Self>>, eps: f64) -> [Tensor<Self>; 3];
         fn records() -> bool;

@@ -8,8 +8,8 @@ use kiln_autograd::{Autograd, no_grad};
 use kiln_conformance::spy::{Calls, Spy, watch};
 use kiln_conformance::{Reference, ReferenceDevice as Dev};
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Shared,
-    Tensor, ViewOp, catch,
+    AttentionSpec, Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp, ScatterOp,
+    Shape, Shared, Tensor, ViewOp, catch,
 };
 
 type W = Autograd<Spy<Reference>>;
@@ -73,6 +73,10 @@ fn program(x: &T) -> Expr {
 
 fn spec() -> ConvSpec {
     ConvSpec::new(1)
+}
+
+fn attention() -> AttentionSpec {
+    AttentionSpec { causal: true, scale: 0.5 }
 }
 
 fn windows() -> PoolSpec {
@@ -183,6 +187,20 @@ const METHODS: &[(&str, Leaves, Call)] = &[
     }),
     ("layer_norm_grad", Composed(SECOND_ORDER), |o| {
         W::layer_norm_grad(&o.matrix, &o.other, &o.column, &o.column, Some(&o.row), 1, 0.1)[..1].to_vec()
+    }),
+    ("rms_norm", Node("RmsNormBackward"), |o| {
+        vec![W::rms_norm(&o.matrix, Some(&o.row), 1, 0.1)[0].clone()]
+    }),
+    ("rms_norm_grad", Composed(SECOND_ORDER), |o| {
+        W::rms_norm_grad(&o.matrix, &o.other, &o.column, Some(&o.row), 1, 0.1).to_vec()
+    }),
+    ("scaled_dot_product_attention", Node("ScaledDotProductAttentionBackward"), |o| {
+        let (q, k, mask) = (&o.matrix, &o.other, o.other.detach());
+        vec![W::scaled_dot_product_attention(q, k, q, Some(&mask), &attention())[0].clone()]
+    }),
+    ("scaled_dot_product_attention_grad", Composed(SECOND_ORDER), |o| {
+        let (q, k, log) = (&o.matrix, &o.other, o.row.detach());
+        W::scaled_dot_product_attention_grad(q, q, k, k, None, k, &log, &attention()).to_vec()
     }),
     ("batch_norm", Node("BatchNormBackward"), |o| {
         vec![W::batch_norm(&o.matrix, Some(&o.row), Some(&o.row), 0.1)[0].clone()]

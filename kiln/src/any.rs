@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats, Outputs, PoolSpec,
-    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
+    AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats,
+    Outputs, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
 };
 use smallvec::SmallVec;
 
@@ -319,6 +319,31 @@ impl Backend for Any {
         })
     }
 
+    fn rms_norm(
+        x: &Tensor<Any>,
+        weight: Option<&Tensor<Any>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Any>; 2] {
+        on!(x.device(), K, _ => {
+            K::rms_norm(inner(x), weight.map(inner), dims, eps).map(wrap::<K>)
+        })
+    }
+
+    fn rms_norm_grad(
+        grad: &Tensor<Any>,
+        x: &Tensor<Any>,
+        rstd: &Tensor<Any>,
+        weight: Option<&Tensor<Any>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Any>; 2] {
+        on!(x.device(), K, _ => {
+            let (rstd, weight) = (inner(rstd), weight.map(inner));
+            K::rms_norm_grad(inner(grad), inner(x), rstd, weight, dims, eps).map(wrap::<K>)
+        })
+    }
+
     fn batch_norm(
         x: &Tensor<Any>,
         weight: Option<&Tensor<Any>>,
@@ -341,6 +366,36 @@ impl Backend for Any {
         on!(x.device(), K, _ => {
             let (mean, var, weight) = (inner(mean), inner(var), weight.map(inner));
             K::batch_norm_grad(inner(grad), inner(x), mean, var, weight, eps).map(wrap::<K>)
+        })
+    }
+
+    fn scaled_dot_product_attention(
+        q: &Tensor<Any>,
+        k: &Tensor<Any>,
+        v: &Tensor<Any>,
+        mask: Option<&Tensor<Any>>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Any>; 2] {
+        on!(q.device(), K, _ => {
+            let (k, v, mask) = (inner(k), inner(v), mask.map(inner));
+            K::scaled_dot_product_attention(inner(q), k, v, mask, spec).map(wrap::<K>)
+        })
+    }
+
+    fn scaled_dot_product_attention_grad(
+        grad: &Tensor<Any>,
+        q: &Tensor<Any>,
+        k: &Tensor<Any>,
+        v: &Tensor<Any>,
+        mask: Option<&Tensor<Any>>,
+        out: &Tensor<Any>,
+        log: &Tensor<Any>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Any>; 3] {
+        on!(q.device(), K, _ => {
+            let (grad, q, k, v) = (inner(grad), inner(q), inner(k), inner(v));
+            let (mask, out, log) = (mask.map(inner), inner(out), inner(log));
+            K::scaled_dot_product_attention_grad(grad, q, k, v, mask, out, log, spec).map(wrap::<K>)
         })
     }
 

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats, PoolSpec, Shape,
-    Tensor, ViewOp, compose, raise,
+    AttentionSpec, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats,
+    PoolSpec, Shape, Tensor, ViewOp, compose, raise,
 };
 
 /// The tensors that a primitive with several results gives.
@@ -377,6 +377,31 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         compose::layer_norm_grad(grad, x, mean, rstd, weight, dims)
     }
 
+    /// Division by the root of the mean square over the last `dims` dimensions, then `· weight` (of the
+    /// shape of those). Gives the result, and 1/√(mean square + eps) with size 1 in those dimensions, in
+    /// the type that elements are computed in.
+    fn rms_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 2] {
+        compose::rms_norm(x, weight, dims, eps)
+    }
+
+    /// The gradients of `rms_norm` in `x` and weight (shaped as a weight would be).
+    fn rms_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        rstd: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 2] {
+        let _ = eps;
+        compose::rms_norm_grad(grad, x, rstd, weight, dims)
+    }
+
     /// Normalisation of each channel (dim 1) by its own mean and biased variance, then
     /// `· weight + bias` (`[channels]`). Gives the result, mean and variance (`[channels]`).
     fn batch_norm(
@@ -398,6 +423,36 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         eps: f64,
     ) -> [Tensor<Self>; 3] {
         compose::batch_norm_grad(grad, x, mean, var, weight, eps)
+    }
+
+    /// `softmax(scale · q · kᵀ + mask) · v` for q `[…, l, e]`, k `[…, s, e]`, v `[…, s, ev]` of equal (already
+    /// expanded) leading dims, and a mask `[…, l, s]`: floats to add, of the dtype of `q`, or bools that say
+    /// which keys a query sees. Floats. Gives the result, zeros where a query sees no key, and the
+    /// logarithm of the softmax's divisor, `[…, l]`, in the type that elements are computed in, −∞ there.
+    fn scaled_dot_product_attention(
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 2] {
+        compose::scaled_dot_product_attention(q, k, v, mask, spec)
+    }
+
+    /// The gradients of `scaled_dot_product_attention` in q, k and v, from its two results.
+    #[allow(clippy::too_many_arguments, reason = "the operands of the op, and its results")]
+    fn scaled_dot_product_attention_grad(
+        grad: &Tensor<Self>,
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        out: &Tensor<Self>,
+        log: &Tensor<Self>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 3] {
+        let _ = (out, log);
+        compose::scaled_dot_product_attention_grad(grad, q, k, v, mask, spec)
     }
 
     /// The gradient of `max_pool` in `x`, which has shape `input`, from the positions of the maxima.

@@ -1,8 +1,14 @@
 //! The fused tier in primitives: the written meaning of each fused op, and what a backend that does
 //! not override it runs.
 
+mod attention;
+
+pub use attention::{
+    attention_weights, scaled_dot_product_attention, scaled_dot_product_attention_grad,
+};
+
 use crate::ops::cast_program;
-use crate::{Backend, Fused, Kernel, ReduceOp, ScatterOp, Shape, Tensor, Val, ViewOp};
+use crate::{Backend, Fused, FusedWith, Kernel, ReduceOp, ScatterOp, Shape, Tensor, Val, ViewOp};
 
 type Fn1 = for<'b> fn([Val<'b>; 1]) -> Val<'b>;
 type Fn2 = for<'b> fn([Val<'b>; 2]) -> Val<'b>;
@@ -261,6 +267,50 @@ pub fn layer_norm_grad<B: Backend>(
         normalize_grad(&scaled, &normalized, rstd, &over),
         dot(grad, &normalized, &batch).without(&batch).to_dtype(grad.dtype()),
         reduce(ReduceOp::Sum, grad, &batch).without(&batch),
+    ]
+}
+
+/// See [`Backend::rms_norm`].
+pub fn rms_norm<B: Backend>(
+    x: &Tensor<B>,
+    weight: Option<&Tensor<B>>,
+    dims: usize,
+    eps: f64,
+) -> [Tensor<B>; 2] {
+    static SQUARE: Fused<1, Fn1> = Fused::new("square", |[x]| x.cast(x.dtype().compute()).square());
+    static ROOT: FusedWith<1, 2> =
+        FusedWith::new("rms_norm_rstd", |[sum], [count, eps]| (sum / count + eps).rsqrt());
+    static SCALE: Fused<2, Fn2> =
+        Fused::new("rms_norm", |[x, rstd]| (x.cast(rstd.dtype()) * rstd).cast(x.dtype()));
+    let over: Vec<usize> = (x.rank() - dims..x.rank()).collect();
+    let count = over.iter().map(|&d| x.dims()[d]).product::<usize>() as f64;
+    let rstd = ROOT.call([&SQUARE.reduce(ReduceOp::Sum, [x], &over)], [count, eps]);
+    [affine(SCALE.call([x, &rstd]), weight, None), rstd]
+}
+
+/// See [`Backend::rms_norm_grad`]: with `x̂ = x · rstd` and `g` the gradient in it,
+/// `rstd · (g − x̂ · mean(g · x̂))`.
+pub fn rms_norm_grad<B: Backend>(
+    grad: &Tensor<B>,
+    x: &Tensor<B>,
+    rstd: &Tensor<B>,
+    weight: Option<&Tensor<B>>,
+    dims: usize,
+) -> [Tensor<B>; 2] {
+    static SCALE: Fused<2, Fn2> = Fused::new("rms_norm", |[x, rstd]| x.cast(rstd.dtype()) * rstd);
+    static GRAD: Fused<4, for<'b> fn([Val<'b>; 4]) -> Val<'b>> =
+        Fused::new("rms_norm_grad", |[g, x, rstd, slope]| {
+            ((g.cast(rstd.dtype()) - x * slope) * rstd).cast(g.dtype())
+        });
+    let over: Vec<usize> = (x.rank() - dims..x.rank()).collect();
+    let batch: Vec<usize> = (0..x.rank() - dims).collect();
+    let count = over.iter().map(|&d| x.dims()[d]).product::<usize>() as f64;
+    let normalized = SCALE.call([x, rstd]);
+    let scaled = weight.map_or_else(|| grad.clone(), |weight| grad * weight);
+    let slope = dot(&scaled, &normalized, &over) / count;
+    [
+        GRAD.call([&scaled, &normalized, rstd, &slope]),
+        dot(grad, &normalized, &batch).without(&batch).to_dtype(grad.dtype()),
     ]
 }
 

@@ -32,10 +32,11 @@ pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use memory::{MemoryCounter, MemoryStats};
 pub use ops::{
-    ArrayData, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex, NUMBERED, NewAxis,
-    Operand, Options, PadMode, Reduction, Step, Steps, Takes, Term, UNARY, Unary,
+    ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedWith, IndexItem, IntoIndex,
+    NUMBERED, NewAxis, Operand, Options, PadMode, Reduction, Step, Steps, Takes, Term, UNARY,
+    Unary,
 };
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
-pub use spec::{ConvSpec, Dims, PoolSpec, adaptive_windows};
+pub use spec::{AttentionSpec, ConvSpec, Dims, PoolSpec, adaptive_windows};
 pub use tensor::Tensor;

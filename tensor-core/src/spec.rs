@@ -1,4 +1,4 @@
-//! The hyper-parameters of convolution and pooling, and the sizes that follow from them.
+//! The hyper-parameters of convolution, pooling and attention, and the sizes that follow from them.
 
 use std::ops::Range;
 
@@ -105,4 +105,13 @@ impl PoolSpec {
 /// `⌊i·size/out⌋` to `⌈(i + 1)·size/out⌉`.
 pub fn adaptive_windows(size: usize, out: usize) -> impl Iterator<Item = Range<usize>> {
     (0..out).map(move |i| i * size / out..((i + 1) * size).div_ceil(out))
+}
+
+/// How queries look at keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionSpec {
+    /// Whether query `i` sees only keys `0 ..= i`.
+    pub causal: bool,
+    /// What the products of queries and keys are multiplied by.
+    pub scale: f64,
 }

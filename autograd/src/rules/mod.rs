@@ -1,5 +1,6 @@
 //! Derivative rules: one per primitive, in ordinary tensor ops over any backend.
 
+mod attention;
 mod conv;
 mod index;
 mod map;
@@ -15,11 +16,12 @@ mod view;
 use kiln_tensor_core::{Backend, Tensor};
 use smallvec::SmallVec;
 
+pub(crate) use attention::ScaledDotProductAttention;
 pub(crate) use conv::{Conv, ConvGradInput, ConvGradWeight};
 pub(crate) use index::{Gather, IndexAdd, IndexSelect, Scatter};
 pub(crate) use map::{Map, Pointwise};
 pub(crate) use matmul::{Linear, Matmul};
-pub(crate) use norm::{BatchNorm, LayerNorm};
+pub(crate) use norm::{BatchNorm, LayerNorm, RmsNorm};
 pub(crate) use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 pub(crate) use reduce::Reduce;
 pub(crate) use scan::Scan;

@@ -25,6 +25,23 @@ impl Rule for LayerNorm {
     }
 }
 
+/// The rule of `rms_norm`; saves input, rstd and, if there is one, the weight.
+pub(crate) struct RmsNorm {
+    pub(crate) dims: usize,
+    pub(crate) eps: f64,
+}
+
+impl Rule for RmsNorm {
+    name!("rms_norm");
+
+    fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        let [x, rstd] = [0, 1].map(|i| &cx.saved[i]);
+        let weight = cx.saved.get(2);
+        let made = T::rms_norm_grad(only(grads), x, rstd, weight, self.dims, self.eps);
+        made.into_iter().take(1 + usize::from(weight.is_some())).map(Some).collect()
+    }
+}
+
 /// The rule of `batch_norm`; saves input, mean, variance and, if there is one, the weight.
 pub(crate) struct BatchNorm {
     pub(crate) eps: f64,

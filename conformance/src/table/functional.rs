@@ -1,6 +1,8 @@
 //! The functions of `torch.nn.functional` as users call them.
 
-use kiln_tensor_core::{ConvSpec, PoolSpec, Scalar, Shape, adaptive_windows};
+use kiln_tensor_core::{
+    AttentionOptions, ConvSpec, DType, PoolSpec, Scalar, Shape, adaptive_windows,
+};
 
 use super::plain::{at, log_softmax, put, rows, shaped, shaped_values, softmax, values};
 use super::{Kink, Oracle, make_rows};
@@ -62,6 +64,26 @@ fn channels(g: &mut Gen, count: usize) -> Sample {
     let mut inputs: Vec<Host> = vec![g.values(&shape, NORMAL)];
     inputs.extend((0..count).map(|_| g.values(&[shape[1]].into(), POSITIVE)));
     Sample::new(inputs)
+}
+
+/// Attention of twice as many heads of queries as of keys, one number after the other.
+fn attention(sample: &Sample) -> Vec<f64> {
+    let [q, k, v, mask] = [0, 1, 2, 3].map(|i| &sample.inputs[i]);
+    let (keys, width) = (k.shape[2], k.shape[3] as f64);
+    let element = |i: &Vec<usize>| {
+        let head = i[1] / 2;
+        let weight = |key: usize| {
+            let term =
+                |d| q.get(&[i[0], i[1], i[2], d]).to_f64() * k.get(&[i[0], head, key, d]).to_f64();
+            let seen = mask.get(&[i[2], key]).to_f64();
+            seen * ((0..k.shape[3]).map(term).sum::<f64>() / width.sqrt()).exp()
+        };
+        let sum: f64 = (0..keys).map(weight).sum();
+        let value = |key| weight(key) * v.get(&[i[0], head, key, i[3]]).to_f64();
+        let total = (0..keys).map(value).sum::<f64>();
+        if sum == 0.0 { 0.0 } else { total / sum }
+    };
+    crate::host::indices(&q.shape.with(3, v.shape[3])).iter().map(element).collect()
 }
 
 /// One dim of adaptive windows after the other.
@@ -246,6 +268,80 @@ make_rows! { ($) functional "functional";
             vec![normalized.into_iter().enumerate().map(scale).collect()]
         }),
         tolerance: NORM,
+        kinks: &[],
+        order: 2,
+    }
+    rms_norm {
+        dtypes: FLOATS,
+        sample: |g| {
+            let shape = g.nonempty(1..=4);
+            let over: Shape = shape[shape.rank() - 1..].into();
+            Sample::new([&shape, &over].map(|shape| g.values(shape, NORMAL)))
+        },
+        run: |x, _| {
+            let over: Shape = x[1].shape().clone();
+            vec![x[0].rms_norm(over, Some(&x[1]), EPS)]
+        },
+        oracle: Oracle::Values(|s| {
+            let normalized = rows(&s.inputs[0], -1, |row| {
+                let mean = row.iter().map(|v| v * v).sum::<f64>() / row.len() as f64;
+                row.iter().map(|v| v / (mean + EPS).sqrt()).collect()
+            });
+            let weight = values(&s.inputs[1]);
+            let scale = |(i, v): (usize, f64)| v * weight[i % weight.len()];
+            vec![normalized.into_iter().enumerate().map(scale).collect()]
+        }),
+        tolerance: NORM,
+        kinks: &[],
+        order: 2,
+    }
+    group_norm {
+        dtypes: FLOATS,
+        sample: |g| {
+            let mut shape = g.nonempty(2..=4);
+            shape[1] *= 2;
+            let each: Shape = [shape[1]].into();
+            Sample::new([&shape, &each, &each].map(|shape| g.values(shape, NORMAL)))
+        },
+        run: |x, _| vec![x[0].group_norm(2, Some(&x[1]), Some(&x[2]), EPS)],
+        oracle: Oracle::Values(|s| {
+            let [x, weight, bias] = [0, 1, 2].map(|i| values(&s.inputs[i]));
+            let shape = &s.inputs[0].shape;
+            let each = shape[2..].iter().product::<usize>();
+            let group = shape[1] / 2 * each;
+            let element = |i: usize| {
+                let group = &x[i / group * group..][..group];
+                let mean = group.iter().sum::<f64>() / group.len() as f64;
+                let var = group.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / group.len() as f64;
+                let channel = i / each % shape[1];
+                (x[i] - mean) / (var + EPS).sqrt() * weight[channel] + bias[channel]
+            };
+            vec![(0..x.len()).map(element).collect()]
+        }),
+        tolerance: NORM,
+        kinks: &[],
+        order: 2,
+    }
+    scaled_dot_product_attention {
+        dtypes: FLOATS,
+        sample: |g| {
+            let lead: &[usize] = if g.form == Form::Empty { &[0] } else { &[2] };
+            let [heads, l, s] = [g.pick(&[1, 2]), g.pick(&[1, 3]), g.pick(&[2, 5])];
+            let of = |sizes: [usize; 3]| -> Shape { lead.iter().copied().chain(sizes).collect() };
+            Sample::new([
+                g.values(&of([2 * heads, l, 3]), NORMAL),
+                g.values(&of([heads, s, 3]), NORMAL),
+                g.values(&of([heads, s, 2]), NORMAL),
+                g.values_as(DType::Bool, &[l, s].into(), NORMAL),
+            ])
+        },
+        run: |x, _| {
+            let options = AttentionOptions::new().enable_gqa(true).attn_mask(&x[3]);
+            vec![x[0].scaled_dot_product_attention(&x[1], &x[2], options)]
+        },
+        oracle: Oracle::Values(|s| vec![attention(s)]),
+        tolerance: Tolerance::new(32.0, 8.0, "products up to 12, exponentials, sums of up to 5")
+            .stored(2.0),
         kinks: &[],
         order: 2,
     }

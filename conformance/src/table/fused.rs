@@ -1,11 +1,11 @@
 //! The fused tier one by one, and views with their adjoints.
 
-use kiln_tensor_core::{Backend, DType, Layout, Shape, Tensor, ViewOp};
+use kiln_tensor_core::{AttentionSpec, Backend, DType, Layout, Shape, Tensor, ViewOp};
 
 use super::{Oracle, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::FLOATS;
-use crate::strategies::{Gen, NORMAL, POSITIVE, Sample};
+use crate::strategies::{Gen, NORMAL, POSITIVE, Purpose, Sample};
 use crate::{Form, Host};
 
 const EXACT: Tolerance = Tolerance::EXACT;
@@ -18,6 +18,10 @@ const NORM: Tolerance =
         .stored(8.0);
 const NORM_GRAD: Tolerance =
     Tolerance::new(32.0, 128.0, "sums of up to 210 products of normalised numbers").stored(8.0);
+const ATTENTION: Tolerance =
+    Tolerance::new(32.0, 16.0, "products of up to 20, exponentials, sums of up to 70").stored(2.0);
+const ATTENTION_GRAD: Tolerance =
+    Tolerance::new(64.0, 128.0, "sums of up to 70 products of sums of up to 20").stored(2.0);
 const ALL: &[DType] = &DType::ALL;
 /// Large enough that numbers which are all alike are not blown up by 1/√eps.
 const EPS: f64 = 0.1;
@@ -72,6 +76,49 @@ fn batch(g: &mut Gen, before: usize) -> Sample {
     inputs.extend(weight.then(|| g.values(&over, NORMAL)));
     inputs.extend(bias.then(|| g.values(&over, NORMAL)));
     Sample::new(inputs).with([0, i64::from(weight), i64::from(bias)])
+}
+
+/// Queries, keys, values, the gradient of the result if that is wanted, and perhaps a mask.
+fn attention(g: &mut Gen, grad: bool) -> Sample {
+    let timed = g.purpose == Purpose::Speed;
+    let lead = match g.purpose {
+        Purpose::Speed => [8].into(),
+        Purpose::Gradient => g.shape(0..=1),
+        Purpose::Forward => g.shape(0..=2),
+    };
+    let empty = g.form == Form::Empty && lead.rank() == 0;
+    // Gradients need few numbers; else more than a tile of any kernel now and then.
+    let large = g.purpose == Purpose::Forward && lead.numel() <= 2 && g.below(4) == 0;
+    let [l, s, e, ev] = match large {
+        _ if timed => [128, 128, 64, 64],
+        // Each number is moved, twice over for derivatives of derivatives.
+        _ if grad && g.purpose == Purpose::Gradient => [2, 3, 1 + g.below(2), 2],
+        true => [g.pick(&[33, 37]), g.pick(&[34, 66]), g.pick(&[6, 18]), g.pick(&[5, 17])],
+        false => [g.pick(&[1, 3, 5]), g.pick(&[2, 7]), g.pick(&[1, 4]), g.pick(&[3, 2])],
+    };
+    let s = if empty { 0 } else { s };
+    let of = |sizes: [usize; 2]| -> Shape { lead.iter().copied().chain(sizes).collect() };
+    let mut inputs = vec![
+        g.values(&of([l, e]), NORMAL),
+        g.values(&of([s, e]), NORMAL),
+        g.values(&of([s, ev]), NORMAL),
+    ];
+    if grad {
+        inputs.push(g.values(&of([l, ev]), NORMAL));
+    }
+    match g.below(3) {
+        0 => inputs.push(g.values_as(DType::Bool, &of([l, s]), NORMAL)),
+        // The gradient in a mask is a composition's, not a kernel's.
+        1 if !(grad && g.purpose == Purpose::Gradient) => {
+            inputs.push(g.values(&of([l, s]), NORMAL))
+        }
+        _ => {}
+    }
+    Sample::new(inputs).with([g.below(2) as i64])
+}
+
+fn attention_spec(args: &[i64]) -> AttentionSpec {
+    AttentionSpec { causal: args[0] != 0, scale: 0.5 }
 }
 
 /// The weight and the bias among the operands from `at` on.
@@ -131,18 +178,14 @@ fn some_view(g: &mut Gen, kind: usize) -> (Shape, ViewOp) {
 /// A seed and a kind stand for the view, so that arguments stay numbers.
 fn view_of(args: &[i64]) -> (Shape, ViewOp) {
     let form = Form::ALL[args[2] as usize];
-    let purpose = if args[3] != 0 {
-        crate::strategies::Purpose::Gradient
-    } else {
-        crate::strategies::Purpose::Forward
-    };
+    let purpose = if args[3] != 0 { Purpose::Gradient } else { Purpose::Forward };
     let mut g = Gen::new(DType::F64, form, purpose, 4, args[1] as u64);
     some_view(&mut g, args[0] as usize)
 }
 
 fn view_args(g: &mut Gen) -> Vec<i64> {
     let form = Form::ALL.iter().position(|&f| f == g.form).unwrap_or_default();
-    let gradient = g.purpose == crate::strategies::Purpose::Gradient;
+    let gradient = g.purpose == Purpose::Gradient;
     vec![g.below(6) as i64, g.below(1 << 30) as i64, form as i64, i64::from(gradient)]
 }
 
@@ -254,6 +297,59 @@ make_rows! { ($) fused "fused";
         },
         oracle: Oracle::Reference,
         tolerance: NORM_GRAD,
+        kinks: &[],
+        order: 2,
+    }
+    rms_norm {
+        dtypes: FLOATS,
+        sample: |g| layer(g, 0),
+        run: |x, args| {
+            let (weight, _) = affine(x, 1, args);
+            B::rms_norm(&x[0], weight, args[0] as usize, EPS).to_vec()
+        },
+        oracle: Oracle::Reference,
+        tolerance: NORM,
+        kinks: &[],
+        order: 2,
+    }
+    rms_norm_grad {
+        dtypes: FLOATS,
+        sample: |g| layer(g, 1),
+        run: |x, args| {
+            let (weight, _) = affine(x, 2, args);
+            let dims = args[0] as usize;
+            let [_, rstd] = B::rms_norm(&x[1], None, dims, EPS);
+            B::rms_norm_grad(&x[0], &x[1], &rstd, weight, dims, EPS).to_vec()
+        },
+        oracle: Oracle::Reference,
+        tolerance: NORM_GRAD,
+        kinks: &[],
+        order: 2,
+    }
+    scaled_dot_product_attention {
+        dtypes: FLOATS,
+        sample: |g| attention(g, false),
+        run: |x, args| {
+            let (q, k, v) = (&x[0], &x[1], &x[2]);
+            B::scaled_dot_product_attention(q, k, v, x.get(3), &attention_spec(args)).to_vec()
+        },
+        oracle: Oracle::Reference,
+        tolerance: ATTENTION,
+        kinks: &[],
+        order: 2,
+    }
+    scaled_dot_product_attention_grad {
+        dtypes: FLOATS,
+        sample: |g| attention(g, true),
+        run: |x, args| {
+            let ([q, k, v, grad], spec) = ([0, 1, 2, 3].map(|i| &x[i]), attention_spec(args));
+            let mask = x.get(4).map(Tensor::detach);
+            let mask = mask.as_ref();
+            let [y, log] = B::scaled_dot_product_attention(q, k, v, mask, &spec);
+            B::scaled_dot_product_attention_grad(grad, q, k, v, mask, &y, &log, &spec).to_vec()
+        },
+        oracle: Oracle::Reference,
+        tolerance: ATTENTION_GRAD,
         kinks: &[],
         order: 2,
     }

@@ -1,6 +1,7 @@
 //! The functions of `torch.nn.functional`: checks, then primitives.
 
 mod activation;
+mod attention;
 mod conv;
 mod loss;
 mod norm;
@@ -8,5 +9,6 @@ mod pad;
 mod pool;
 mod softmax;
 
+pub use attention::AttentionOptions;
 pub use loss::Reduction;
 pub use pad::PadMode;

@@ -1,6 +1,6 @@
 //! Normalisation.
 
-use crate::{Backend, Error, Fused, Shape, Tensor, raise};
+use crate::{Backend, DType, Error, Fused, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
     /// Normalisation over the trailing dimensions `normalized_shape`, then `· weight + bias`, which
@@ -16,23 +16,93 @@ impl<B: Backend> Tensor<B> {
         bias: Option<&Self>,
         eps: f64,
     ) -> Self {
-        self.floats("layer_norm");
-        self.alike("layer_norm", weight.into_iter().chain(bias));
         let over = normalized_shape.into();
-        let fits = over.rank() > 0 && self.dims().ends_with(&over);
-        let affine = |x: Option<&Self>| x.is_none_or(|x| *x.shape() == over);
-        if !fits || !affine(weight) || !affine(bias) {
-            let mut shapes = vec![self.shape().clone(), over];
-            shapes.extend(weight.into_iter().chain(bias).map(|x| x.shape().clone()));
+        self.normalized("layer_norm", &over, weight.into_iter().chain(bias));
+        let [y, _, _] = B::layer_norm(self, weight, bias, over.rank(), eps);
+        y
+    }
+
+    /// Division by the root of the mean square over the trailing dimensions `normalized_shape`, then
+    /// `· weight`, which has that shape (Zhang, Sennrich 2019). Without `eps` it is the distance from 1
+    /// to the next number of the type that the elements are computed in, as in PyTorch.
+    ///
+    /// # Panics
+    /// If the trailing sizes differ from `normalized_shape`, or dtypes or devices differ.
+    #[track_caller]
+    pub fn rms_norm(
+        &self,
+        normalized_shape: impl Into<Shape>,
+        weight: Option<&Self>,
+        eps: impl Into<Option<f64>>,
+    ) -> Self {
+        let over = normalized_shape.into();
+        self.normalized("rms_norm", &over, weight.into_iter());
+        let eps = eps.into().unwrap_or(match self.dtype() {
+            DType::F64 => f64::EPSILON,
+            _ => f64::from(f32::EPSILON),
+        });
+        let [y, _] = B::rms_norm(self, weight, over.rank(), eps);
+        y
+    }
+
+    /// Normalisation of `num_groups` groups of channels (dim 1) of each sample, then `· weight + bias`
+    /// (`[channels]`) (Wu, He 2018).
+    ///
+    /// # Panics
+    /// If there is no channel dimension or the groups do not divide it, or sizes, dtypes or devices differ.
+    #[track_caller]
+    pub fn group_norm(
+        &self,
+        num_groups: usize,
+        weight: Option<&Self>,
+        bias: Option<&Self>,
+        eps: f64,
+    ) -> Self {
+        static BOTH: Fused<3> = Fused::new("group_norm", |[x, w, b]| x * w + b);
+        self.channels("group_norm", weight.into_iter().chain(bias));
+        let (samples, channels) = (self.dims()[0], self.dims()[1]);
+        if num_groups == 0 || !channels.is_multiple_of(num_groups) {
+            raise(Error::Argument {
+                op: "group_norm",
+                why: format!("{num_groups} groups do not divide {channels} channels"),
+            });
+        }
+        if self.numel() == 0 {
+            return self.clone();
+        }
+        let rows = Shape::from([samples, num_groups, self.numel() / (samples * num_groups)]);
+        let [y, _, _] = B::layer_norm(&self.reshape_to(&rows), None, None, 1, eps);
+        let y = y.reshape_to(self.shape());
+        let rank = self.rank();
+        match (weight, bias) {
+            (Some(w), Some(b)) => BOTH.call([&y, &w.per_channel(rank), &b.per_channel(rank)]),
+            (Some(w), None) => y * w.per_channel(rank),
+            (None, Some(b)) => y + b.per_channel(rank),
+            (None, None) => y,
+        }
+    }
+
+    /// Requires floats that end in the dims to normalise, and operands of that shape.
+    #[track_caller]
+    fn normalized<'a>(
+        &'a self,
+        op: &'static str,
+        over: &Shape,
+        affine: impl Iterator<Item = &'a Self> + Clone,
+    ) {
+        self.floats(op);
+        self.alike(op, affine.clone());
+        let fits = over.rank() > 0 && self.dims().ends_with(over);
+        if !fits || affine.clone().any(|x| x.shape() != over) {
+            let mut shapes = vec![self.shape().clone(), over.clone()];
+            shapes.extend(affine.map(|x| x.shape().clone()));
             raise(Error::Shape {
-                op: "layer_norm",
+                op,
                 shapes,
                 why: "the trailing dims, the weight and the bias must have the normalized shape"
                     .into(),
             });
         }
-        let [y, _, _] = B::layer_norm(self, weight, bias, over.rank(), eps);
-        y
     }
 
     /// Normalisation of each channel (dim 1) by the statistics of this batch, then `· weight + bias`
