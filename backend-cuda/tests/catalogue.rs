@@ -24,7 +24,7 @@ const COUNTS: [(&str, usize); 24] = [
     ("max_pool", 4),
     ("merge", 22),
     ("nonzero", 1),
-    ("reduce", 120),
+    ("reduce", 182),
     ("reduce_parts", 36),
     ("scan", 22),
     ("scatter", 20),

@@ -155,6 +155,28 @@ fn extremes_and_their_places() {
     }
 }
 
+/// Over so many elements that work is shared in pieces, and these between work-items.
+#[test]
+fn places_of_equals_in_many_pieces() {
+    let device = OpenClDevice::default();
+    let n = 400_003;
+    let tensor = |x: &[f32]| Tensor::<OpenCl>::from_slice(x, [x.len()], &device);
+    let mut x: Vec<f32> = (0..n).map(|i| (i % 1000) as f32).collect();
+    assert_eq!(tensor(&x).argmax(0, false).item(), 999.0);
+    assert_eq!(tensor(&x).argmin(0, false).item(), 0.0);
+    let ones = tensor(&x).ge(0.0);
+    assert_eq!([ones.all().item(), tensor(&x).lt(0.0).any().item()], [1.0, 0.0]);
+    (x[399_999], x[300_000]) = (-1.0, f32::NAN);
+    assert_eq!(tensor(&x).argmax(0, false).item(), 300_000.0);
+    assert_eq!(tensor(&x[..300_000]).argmin(0, false).item(), 0.0);
+    assert!(tensor(&x).amax_dims([0], false).item().is_nan());
+    assert_eq!([tensor(&x).lt(0.0).any().item(), tensor(&x).ge(0.0).all().item()], [1.0, 0.0]);
+    x[300_000] = 0.0;
+    assert_eq!(tensor(&x).argmin(0, false).item(), 399_999.0);
+    let long = tensor(&x).to_dtype(DType::I64);
+    assert_eq!(long.sum().item(), x.iter().map(|&v| f64::from(v)).sum::<f64>());
+}
+
 #[test]
 fn maps() {
     manual_seed(6);
@@ -174,4 +196,39 @@ fn maps() {
             close(&format!("{dtype} {what}"), &got, &want, &one(&want), 2);
         }
     }
+}
+
+/// Where elements lie side by side, several may be moved at once: not those that begin anywhere, nor those
+/// that are left over.
+#[test]
+fn flat_maps() {
+    manual_seed(7);
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        let n = 16_387;
+        let ((x, x64), (y, y64)) = (numbers(&[n + 8], dtype), numbers(&[n + 8], DType::F32));
+        for (from, count) in [(0, n), (8, n), (3, n), (1, n - 3)] {
+            let cut = |x: &Tensor<OpenCl>| x.narrow(0, from, count);
+            let cut64 = |x: &Tensor<Cpu>| x.narrow(0, from, count);
+            let (got, want) = (cut(&x) * cut(&y), cut64(&x64) * cut64(&y64));
+            close(&format!("{dtype} from {from}"), &got, &want, &want.abs(), 2);
+            let mask = cut(&x).gt(0.5);
+            assert_eq!(mask.to_vec::<bool>(), cut64(&x64).gt(0.5).to_vec::<bool>());
+            let (got, want) = (
+                cut(&x).masked_fill(&mask, 2.0),
+                cut64(&x64).masked_fill(&cut64(&x64).gt(0.5), 2.0),
+            );
+            close(&format!("{dtype} masked from {from}"), &got, &want, &want.abs(), 1);
+        }
+        // In place, in the middle of what is left alone.
+        let whole = x.copy();
+        whole.narrow(0, 8, n).mul_(2.0);
+        let want: Vec<f64> = (x64.to_vec::<f64>().iter().enumerate())
+            .map(|(i, v)| if (8..8 + n).contains(&i) { v * 2.0 } else { *v })
+            .collect();
+        assert_eq!(whole.to_dtype(DType::F64).to_vec::<f64>(), want, "{dtype}");
+    }
+    // Elements that depend on their number.
+    let numbers = Tensor::<OpenCl>::arange(0..16_387, (&OpenClDevice::default(), DType::F32));
+    let want: Vec<f32> = (0..16_387).map(|i| i as f32).collect();
+    assert_eq!(numbers.to_vec::<f32>(), want);
 }

@@ -6,7 +6,7 @@ use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Tensor, raise};
 
 use crate::launch::{Call, supported};
 use crate::place::Sizes;
-use crate::source::Operand;
+use crate::source::{Operand, Width, locate};
 use crate::storage::{copied, fresh, plain};
 use crate::{Gpu, Runtime};
 
@@ -193,21 +193,17 @@ fn combined<R: Runtime>(
         ScatterOp::Min => "(old != old || old <= v) ? old : v".into(),
     };
     let body = || {
+        let places = [("base", "to"), ("source", "from")];
+        let places = places.map(|(at, steps)| (at.to_owned(), format!("{steps}.by")));
         format!(
             "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
 KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
     Steps from, i64 from_step, {picks}, {src},
     {y}, FAULTS) {{
-    i64 rest = ITEM;
-    if (rest >= lines) return;
+    const i64 line = ITEM;
+    if (line >= lines) return;
     i64 base = 0, source = 0;
-    for (int d = (int)sizes.rank - 1; d >= 0; --d) {{
-        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];
-        rest = next;
-        base += k * to.by[d];
-        source += k * from.by[d];
-    }}
-    for (i64 i = 0; i < count; ++i) {{
+{by_line}    for (i64 i = 0; i < count; ++i) {{
         const i64 at = {at};
         {GUARD}
         const {ty} v = {load}, old = {old};
@@ -215,6 +211,7 @@ KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
     }}
 }}
 ",
+            by_line = locate("line", "sizes", ["0", "(int)sizes.rank"], Width::Long, places),
             picks = picks.read(),
             src = source.read(),
             y = target.write(),

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::launch::{Call, supported, traits};
 use crate::place::walk;
 use crate::runtime::DeviceKind;
-use crate::source::{Operand, computed};
+use crate::source::{Operand, Shared, Width, computed, locate, room, tree};
 use crate::{Gpu, Runtime};
 
 /// Work-items that share a line.
@@ -94,19 +94,13 @@ impl Writer {
     pub(crate) fn fold(&self, name: &str, start: &str, combine: &str, value: &str) -> String {
         let ty = self.ty;
         if self.group {
+            let tree = tree(GROUP, &[self.shared()], &format!("acc = {combine};"));
             return format!(
                 "    {ty} {name};
     {{
     {ty} acc = {start};
     for (i64 i = LANE; i < n; i += {GROUP}) {{ const {ty} v = {value}; acc = {combine}; }}
-    shared[LANE] = acc;
-    BARRIER;
-    for (int far = {GROUP} / 2; far > 0; far /= 2) {{
-        if (LANE < far) {{ const {ty} v = shared[LANE + far]; acc = {combine}; shared[LANE] = acc; }}
-        BARRIER;
-    }}
-    {name} = shared[0];
-    BARRIER;
+{tree}    {name} = acc;
     }}
 "
             );
@@ -129,6 +123,10 @@ impl Writer {
     }}
 "
         )
+    }
+
+    fn shared(&self) -> Shared {
+        Shared { own: "acc", other: "v", ty: self.ty }
     }
 
     /// The sum of `value` over the line.
@@ -250,20 +248,16 @@ fn body<R: Runtime>(
     }
     c += if watched { ", FAULTS) {\n" } else { ") {\n" };
     if writer.group {
-        c += &format!("    LOCAL {ty} shared[{GROUP}];\n    const i64 line = GROUP_ID;\n");
+        c += &room(GROUP, &[writer.shared()]);
+        c += "    const i64 line = GROUP_ID;\n";
     } else {
         c += "    const i64 line = ITEM;\n";
     }
     for (name, ..) in &writer.operands {
         c += &format!("    i64 {name}_at = {name}_place.offset;\n");
     }
-    c += "    i64 rest = line;
-    for (int d = (int)sizes.rank - 1; d >= 0; --d) {
-        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];
-        rest = next;
-";
-    for (name, ..) in &writer.operands {
-        c += &format!("        {name}_at += k * {name}_place.strides[d];\n");
-    }
-    c + "    }\n" + statements + "}\n"
+    let places = writer.operands.iter();
+    let places = places.map(|(name, ..)| (format!("{name}_at"), format!("{name}_place.strides")));
+    c += &locate("line", "sizes", ["0", "(int)sizes.rank"], Width::Long, places);
+    c + statements + "}\n"
 }

@@ -5,7 +5,7 @@ use kiln_tensor_core::{DType, Layout, Shape, Tensor};
 use super::product::{Plan, Sizes, Strided};
 use crate::launch::{Call, supported};
 use crate::place::walk;
-use crate::source::{Operand, specialise};
+use crate::source::{Operand, Width, locate, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -74,6 +74,8 @@ fn body(dtype: DType, x: &Operand, w: &Operand, y: &Operand) -> String {
     } else {
         "acc += a * b; if ((p & 63) == 63) { total += acc; acc = 0; }".into()
     };
+    let places = [("from_x", "qx"), ("from_w", "qw")];
+    let places = places.map(|(at, place)| (at.to_owned(), format!("{place}.strides")));
     format!(
         "KERNEL void matmul(i64 items, i64 m, i64 k, i64 n, Sizes sizes,
     {x}, Place qx, i64 xm, i64 xk,
@@ -81,15 +83,9 @@ fn body(dtype: DType, x: &Operand, w: &Operand, y: &Operand) -> String {
     const i64 item = ITEM;
     if (item >= items) return;
     const i64 row = item / n, col = item - row * n;
-    i64 rest = row / m;
-    i64 from_x = qx.offset + (row - rest * m) * xm, from_w = qw.offset + col * wn;
-    for (int d = (int)sizes.rank - 1; d >= 0; --d) {{
-        const i64 next = rest / sizes.sizes[d], at = rest - next * sizes.sizes[d];
-        rest = next;
-        from_x += at * qx.strides[d];
-        from_w += at * qw.strides[d];
-    }}
-    {ty} acc = 0, total = 0;
+    const i64 matrix = row / m;
+    i64 from_x = qx.offset + (row - matrix * m) * xm, from_w = qw.offset + col * wn;
+{by_matrix}    {ty} acc = 0, total = 0;
     for (i64 p = 0; p < k; ++p) {{
         const {ty} a = {a}, b = {b};
         {sum}
@@ -101,6 +97,7 @@ fn body(dtype: DType, x: &Operand, w: &Operand, y: &Operand) -> String {
         x = x.read(),
         w = w.read(),
         y = y.write(),
+        by_matrix = locate("matrix", "sizes", ["0", "(int)sizes.rank"], Width::Long, places),
         a = x.load("from_x + p * xk"),
         b = w.load("from_w + p * wk"),
         store = y.store("item", "acc"),

@@ -12,10 +12,14 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 #define INDEPENDENT
+#define UNROLL _Pragma("unroll")
 #define LANE ((int)threadIdx.x)
 #define GROUP_ID ((i64)blockIdx.x)
 #define LOCAL __shared__
 #define BARRIER __syncthreads()
+#ifdef SUB_GROUP
+#define SHUFFLE_DOWN(x, far) __shfl_down_sync(0xffffffffu, x, far)
+#endif
 #define CLAIM(p) (atomicCAS(p, 0, 1) == 0)
 #define ITEM ((i64)blockIdx.x * blockDim.x + threadIdx.x)
 #define BITS_F32(x) __uint_as_float(x)

@@ -1,12 +1,16 @@
 //! C: the prelude, operands, and programs.
 
 mod functions;
+mod locate;
 mod operand;
 pub(crate) mod program;
+mod tree;
 
 use std::fmt::Write;
 
+pub(crate) use locate::{Width, locate};
 pub(crate) use operand::{Operand, checked, specialise};
+pub(crate) use tree::{Shared, room, tree};
 
 use kiln_tensor_core::DType;
 
@@ -21,6 +25,9 @@ pub(crate) fn whole(traits: &Traits, body: &str) -> String {
     let mut source = String::new();
     if traits.f64 {
         source.push_str("#define HAS_F64\n");
+    }
+    if let Some(items) = traits.sub_group {
+        let _ = writeln!(source, "#define SUB_GROUP {items}");
     }
     if checked() {
         let name = body.split("KERNEL void ").nth(1).and_then(|rest| rest.split('(').next());

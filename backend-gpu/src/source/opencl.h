@@ -20,8 +20,10 @@ typedef double f64;
 // Before a loop whose turns use one element each, even where it is written to its own place.
 #ifdef __clang__
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define INDEPENDENT
+#define UNROLL
 #endif
 #define LANE ((int)get_local_id(0))
 #define GROUP_ID ((i64)get_group_id(0))
@@ -33,6 +35,12 @@ typedef double f64;
 #define F32_BITS(x) as_uint(x)
 #define LOAD_F16(p, i) vload_half(0, (const GLOBAL half *)(p) + (i))
 #define STORE_F16(p, i, v) vstore_half_rte((v), 0, (GLOBAL half *)(p) + (i))
+DEVICE f32 from_f16(u16 bits) { return vload_half(0, (const half*)&bits); }
+DEVICE u16 to_f16(f32 x) {
+  u16 bits;
+  vstore_half_rte(x, 0, (half*)&bits);
+  return bits;
+}
 #ifdef CHECKED
 // Ends the process. PoCL leaves traps out, and a store to nowhere in.
 DEVICE i64 stray(__constant char* name, i64 i, i64 n) {

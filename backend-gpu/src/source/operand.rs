@@ -49,6 +49,11 @@ impl Operand {
         Operand { name: name.into(), known }
     }
 
+    /// What kernels call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Elements to move.
     pub(crate) fn moved(name: impl Into<String>, dtype: DType) -> Self {
         Operand { name: name.into(), known: Known::Size(dtype.size()) }
@@ -138,6 +143,51 @@ impl Operand {
                 format!("store_{}({name}, {index}, {value}, {name}_t);", computed(class))
             }
             _ => format!("{name}[{index}] = ({})({value});", self.memory()),
+        }
+    }
+}
+
+/// Several elements side by side that one work-item moves at once.
+impl Operand {
+    /// Declares the type of so many, a power of two.
+    pub(crate) fn declare_pack(&self, count: usize) -> String {
+        let Operand { name, known } = self;
+        let bytes = match known {
+            Known::Type(dtype) | Known::Class(dtype) => dtype.size(),
+            Known::Size(size) => *size,
+        };
+        let (memory, align) = (self.memory(), count * bytes);
+        format!(
+            "typedef struct __attribute__((aligned({align}))) {{ {memory} at[{count}]; }} {name}_pack;\n"
+        )
+    }
+
+    /// Those from an element on that lies at a multiple of their count.
+    pub(crate) fn pack(&self, index: &str, count: usize) -> String {
+        let Operand { name, .. } = self;
+        let last = count - 1;
+        let index = match checked() {
+            true => format!("{} - {last}", self.guarded(&format!("{index} + {last}"))),
+            false => index.to_owned(),
+        };
+        format!("*(GLOBAL {name}_pack*)({name} + {index})")
+    }
+
+    /// An element of a pack as a value.
+    pub(crate) fn unpacked(&self, element: &str) -> String {
+        match self.known {
+            Known::Type(DType::F16) => format!("from_f16({element})"),
+            Known::Type(DType::BF16) => format!("from_bf16({element})"),
+            _ => format!("({}){element}", self.ty()),
+        }
+    }
+
+    /// A value, rounded or wrapped, as an element of a pack.
+    pub(crate) fn packed(&self, value: &str) -> String {
+        match self.known {
+            Known::Type(DType::F16) => format!("to_f16({value})"),
+            Known::Type(DType::BF16) => format!("to_bf16({value})"),
+            _ => format!("({})({value})", self.memory()),
         }
     }
 }

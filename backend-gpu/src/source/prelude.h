@@ -10,7 +10,8 @@ DEVICE void fault(GLOBAL Fault* at, i64 index) {
 #define FAULTS GLOBAL Fault* faults, i64 call
 #define FAULT(index) fault(faults + call, index)
 
-#define LOAD_BF16(p, i) BITS_F32((u32)(p)[i] << 16)
+DEVICE f32 from_bf16(u16 bits) { return BITS_F32((u32)bits << 16); }
+#define LOAD_BF16(p, i) from_bf16((p)[i])
 DEVICE u16 to_bf16(f32 x) {
   u32 bits = F32_BITS(x);
   return x != x ? (u16)0x7fc0 : (u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);

@@ -6,7 +6,7 @@ use kiln_tensor_core::Expr;
 
 use super::declare_params;
 use crate::place::Place;
-use crate::source::{Operand, program};
+use crate::source::{Operand, Width, locate, program};
 
 /// Elements of a row that one work-item takes.
 pub(super) const BLOCK: usize = 2048;
@@ -37,11 +37,13 @@ pub(super) struct Pass<'a> {
     pub(super) expr: &'a Expr,
     pub(super) operands: &'a [Operand],
     pub(super) steps: &'a [Step],
+    pub(super) width: Width,
 }
 
 impl Pass<'_> {
-    /// The declaration, up to the item's number. Operands have a place `q{k}`, or only an offset `a{k}`.
-    fn begin(&self, places: bool) -> String {
+    /// The declaration, up to the item's number. Operands have a place `q{k}`, or only an offset `a{k}`. Items
+    /// of which `outside` holds do nothing.
+    fn begin(&self, places: bool, outside: &str) -> String {
         let mut c = String::from("KERNEL void map(i64 n");
         if places {
             c.push_str(", Sizes sizes");
@@ -53,28 +55,16 @@ impl Pass<'_> {
             let _ = write!(c, ", {pointer}, {place}");
         }
         declare_params(&mut c, self.expr);
-        c.push_str(") {\n    const i64 item = ITEM;\n    if (item >= n) return;\n");
+        let _ = writeln!(c, ") {{\n    const i64 item = ITEM;\n    if ({outside}) return;");
         c
     }
 
-    /// Takes a number apart by the dims before `to`, and adds up where that is in each operand.
+    /// Declares where operands begin, and adds where a number lies in the dims before `to`.
     fn walk(&self, number: &str, to: &str) -> String {
-        let mut c = String::new();
-        for k in 0..self.operands.len() {
-            let _ = writeln!(c, "    i64 a{k} = q{k}.offset;");
-        }
-        let _ = write!(
-            c,
-            "    i64 rest = {number};
-    for (int d = {to} - 1; d >= 0; --d) {{
-        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];
-        rest = next;
-"
-        );
-        for k in 0..self.operands.len() {
-            let _ = writeln!(c, "        a{k} += k * q{k}.strides[d];");
-        }
-        c.push_str("    }\n");
+        let count = self.operands.len();
+        let mut c: String = (0..count).map(|k| format!("    i64 a{k} = q{k}.offset;\n")).collect();
+        let places = (0..count).map(|k| (format!("a{k}"), format!("q{k}.strides")));
+        c += &locate(number, "sizes", ["0", to], self.width, places);
         c
     }
 
@@ -92,15 +82,65 @@ impl Pass<'_> {
     pub(super) fn any(&self) -> String {
         let walk = self.walk("item", "(int)sizes.rank");
         let work = self.work(|k| format!("a{k}"));
-        format!("{}    const i64 index = item;\n{walk}{work}}}\n", self.begin(true))
+        format!("{}    const i64 index = item;\n{walk}{work}}}\n", self.begin(true, "item >= n"))
     }
 
     pub(super) fn flat(&self) -> String {
-        let work = self.work(|k| match self.steps[k] {
+        let work = self.work_flat();
+        format!("{}    const i64 index = item;\n{work}}}\n", self.begin(false, "item >= n"))
+    }
+
+    /// `count` elements at once, where they lie side by side.
+    pub(super) fn packs(&self, count: usize) -> String {
+        let inputs = self.expr.inputs().len();
+        let packed: Vec<(usize, &Operand)> = (self.operands.iter().enumerate())
+            .filter(|&(k, _)| self.steps[k] == Step::One)
+            .collect();
+        let types: String = packed.iter().map(|(_, x)| x.declare_pack(count)).collect();
+        let (read, written): (Vec<_>, Vec<_>) = packed.iter().partition(|(k, _)| *k < inputs);
+        let at = |k: usize| format!("a{k} + first");
+        let mut c = String::new();
+        for &(k, x) in &read {
+            let _ = writeln!(c, "    const {}_pack pack{k} = {};", x.name(), x.pack(&at(k), count));
+        }
+        for &(k, y) in &written {
+            let _ = writeln!(c, "    {}_pack pack{k};", y.name());
+        }
+        let load = |k: usize| match self.steps[k] {
+            Step::None => self.operands[k].load(&format!("a{k}")),
+            _ => self.operands[k].unpacked(&format!("pack{k}.at[j]")),
+        };
+        let _ = write!(
+            c,
+            "    UNROLL for (int j = 0; j < {count}; ++j) {{\n    const i64 index = first + j;\n{}",
+            program::statements(self.expr, load)
+        );
+        for (&(k, y), output) in written.iter().zip(self.expr.outputs()) {
+            let value = y.packed(&format!("v{}", output.value));
+            let _ = writeln!(c, "    pack{k}.at[j] = {value};");
+        }
+        c.push_str("    }\n");
+        for &(k, y) in &written {
+            let _ = writeln!(c, "    {} = pack{k};", y.pack(&at(k), count));
+        }
+        format!(
+            "{types}{}    const i64 first = item * {count};
+    if (first + {count} <= n) {{
+{c}    }} else for (i64 index = first; index < n; ++index) {{
+{}    }}
+}}
+",
+            self.begin(false, &format!("item * {count} >= n")),
+            self.work_flat(),
+        )
+    }
+
+    /// One element, at `index` of operands that lie side by side.
+    fn work_flat(&self) -> String {
+        self.work(|k| match self.steps[k] {
             Step::None => format!("a{k}"),
             _ => format!("a{k} + index"),
-        });
-        format!("{}    const i64 index = item;\n{work}}}\n", self.begin(false))
+        })
     }
 
     pub(super) fn rows(&self) -> String {
@@ -120,7 +160,7 @@ impl Pass<'_> {
 {work}    }}
 }}
 ",
-            self.begin(true),
+            self.begin(true, "item >= n"),
             self.walk("line", "last"),
             before = BLOCK - 1,
         )

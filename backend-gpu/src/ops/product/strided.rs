@@ -5,7 +5,7 @@ use kiln_tensor_core::{DType, Layout, Tensor};
 use super::{Key, Matrix, Packed, STEPS, Side};
 use crate::launch::Call;
 use crate::place::walk;
-use crate::source::{Operand, computed};
+use crate::source::{Operand, Width, computed, locate};
 use crate::{Gpu, Runtime};
 
 /// Elements of a tensor as matrices: `size` rows `along` elements apart, whose step `t` of the sum lies at
@@ -70,12 +70,8 @@ impl<R: Runtime> Matrix<R> for Strided<'_, R> {
                 from.read()
             ),
             line: format!(
-                "i64 base = {name}_place.offset + line * {name}_along, rest = matrix;
-                for (int d = (int){name}_sizes.rank - 1; d >= 0; --d) {{
-                    const i64 next = rest / {name}_sizes.sizes[d];
-                    base += (rest - next * {name}_sizes.sizes[d]) * {name}_place.strides[d];
-                    rest = next;
-                }}"
+                "i64 base = {name}_place.offset + line * {name}_along;\n{}",
+                by_sizes("matrix", &format!("{name}_sizes"), &format!("{name}_place"))
             ),
             element: format!("value = {};", from.load(&format!("base + {step}"))),
             by_step: self.ones() == (false, true),
@@ -99,6 +95,12 @@ impl<R: Runtime> Matrix<R> for Strided<'_, R> {
         let (row, step) = self.ones();
         ("strided", self.x.dtype(), [row, step, self.is_plain()])
     }
+}
+
+/// Adds to `base` where a matrix begins.
+fn by_sizes(matrix: &str, sizes: &str, place: &str) -> String {
+    let base = [("base".into(), format!("{place}.strides"))];
+    locate(matrix, sizes, ["0", &format!("(int){sizes}.rank")], Width::Long, base)
 }
 
 fn pack(
@@ -125,13 +127,9 @@ fn pack(
     if (item >= items) return;
     const i64 chunks = (k + {last}) / {STEPS}, panel = item / chunks, from = (item - panel * chunks) * {STEPS};
     const i64 to = from + {STEPS} < k ? from + {STEPS} : k;
-    i64 rest = panel / panels, first = (panel - rest * panels) * {width}, base = place.offset;
-    for (int d = (int)sizes.rank - 1; d >= 0; --d) {{
-        const i64 next = rest / sizes.sizes[d];
-        base += (rest - next * sizes.sizes[d]) * place.strides[d];
-        rest = next;
-    }}
-    base += first * along;
+    const i64 matrix = panel / panels, first = (panel - matrix * panels) * {width};
+    i64 base = place.offset + first * along;
+{by_matrix}
     GLOBAL {ty}* out = y + panel * {width} * k;
     const i64 left = size - first;
     if (left >= {width}) {{
@@ -146,6 +144,7 @@ fn pack(
 ",
         read = from.read(),
         last = STEPS - 1,
+        by_matrix = by_sizes("matrix", "sizes", "place"),
         load = from.load(&format!("base + {row} + {}", step("t"))),
     )
 }

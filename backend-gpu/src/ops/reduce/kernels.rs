@@ -6,10 +6,12 @@ use kiln_tensor_core::{DType, Expr, ReduceOp};
 
 use super::is_arg;
 use crate::ops::map::declare_params;
-use crate::source::{Operand, computed, narrow, program};
+use crate::source::{Operand, Shared, Width, computed, locate, narrow, program, room, tree};
 
 /// How many sums go side by side.
 pub(super) const LANES: usize = 64;
+/// Work-items that share a piece.
+pub(super) const GROUP: usize = 256;
 
 /// The kernel that combines pieces of what is reduced.
 pub(super) struct FirstPass<'a> {
@@ -19,6 +21,7 @@ pub(super) struct FirstPass<'a> {
     pub(super) direct: bool,
     pub(super) xs: &'a [Operand],
     pub(super) y: &'a Operand,
+    pub(super) width: Width,
 }
 
 impl FirstPass<'_> {
@@ -30,11 +33,12 @@ impl FirstPass<'_> {
         computed(self.value())
     }
 
-    /// The declaration, and the piece `[from, to)` of line `o`. An input's place is `q0`, `q1`, …, that of the
-    /// elements' numbers `qi`.
-    fn begin(&self) -> String {
+    /// The declaration, and the piece `[from, to)` of line `o`, which is `number`. Pieces of neighbouring lines
+    /// have neighbouring numbers, so that neighbours read and write side by side. An input's place is `q0`, `q1`,
+    /// …, that of the elements' numbers `qi`.
+    fn begin(&self, number: &str) -> String {
         let mut c = String::from(
-            "KERNEL void reduce(i64 n, i64 pieces, i64 per, i64 length, i32 outer, Sizes sizes",
+            "KERNEL void reduce(i64 lines, i64 pieces, i64 per, i64 length, i32 outer, Sizes sizes",
         );
         for (k, x) in self.xs.iter().enumerate() {
             let _ = write!(c, ", {}, Place q{k}", x.read());
@@ -44,14 +48,14 @@ impl FirstPass<'_> {
             c.push_str(", GLOBAL i64* z");
         }
         declare_params(&mut c, self.expr);
-        c.push_str(
-            ") {
-    const i64 item = ITEM;
-    if (item >= n) return;
-    const i64 o = item / pieces, from = (item - o * pieces) * per;
+        let _ = write!(
+            c,
+            ") {{
+    const i64 item = {number};
+    if (item >= lines * pieces) return;
+    const i64 piece = item / lines, o = item - piece * lines, from = piece * per;
     const i64 to = from + per < length ? from + per : length;
-    i64 rest;
-",
+"
         );
         for k in self.operands() {
             let _ = writeln!(c, "    i64 base{k} = q{k}.offset;");
@@ -66,19 +70,10 @@ impl FirstPass<'_> {
     }
 
     /// Adds to each `{at}{k}` where the number lies in dims `[from, to)`.
-    fn walk(&self, c: &mut String, number: &str, [from, to]: [&str; 2], at: &str) {
-        let _ = write!(
-            c,
-            "    rest = {number};
-    for (int d = {to} - 1; d >= {from}; --d) {{
-        const i64 next = rest / sizes.sizes[d], k = rest - next * sizes.sizes[d];
-        rest = next;
-"
-        );
-        for k in self.operands() {
-            let _ = writeln!(c, "        {at}{k} += k * q{k}.strides[d];");
-        }
-        c.push_str("    }\n");
+    fn walk(&self, c: &mut String, number: &str, range: [&str; 2], at: &str) {
+        let places =
+            self.operands().into_iter().map(|k| (format!("{at}{k}"), format!("q{k}.strides")));
+        c.push_str(&locate(number, "sizes", range, self.width, places));
     }
 
     /// Works `v` out of the inputs at `a0`, `a1`, … plus `j` where they lie side by side, and combines it with
@@ -100,44 +95,54 @@ impl FirstPass<'_> {
         c
     }
 
-    /// Whether sums are of short sums: rounding errors grow with the length of a sum.
-    fn blocked(&self) -> bool {
-        self.op == ReduceOp::Sum && self.value().is_float()
-    }
-
     /// One element after the other.
     pub(super) fn any(&self) -> String {
-        let (ty, mut c) = (self.ty(), self.begin());
+        let mut c = self.begin("ITEM");
         self.walk(&mut c, "o", ["0", "outer"], "base");
-        let _ = writeln!(c, "    {ty} acc = {}, total = 0;", start(self.op, self.value()));
-        c.push_str("    i64 best = -1;\n    for (i64 at = from; at < to; ++at) {\n");
+        self.combined(&mut c, ["from", "1"]);
+        c + &self.found() + "}\n"
+    }
+
+    /// A group shares the piece: each work-item takes every 256th element.
+    pub(super) fn together(&self) -> String {
+        let mut c = self.begin("GROUP_ID");
+        c.push_str(&room(GROUP, &shared(self.op, self.value())));
+        self.walk(&mut c, "o", ["0", "outer"], "base");
+        self.combined(&mut c, ["from + LANE", &GROUP.to_string()]);
+        c.push_str(&group_tree(self.op, self.value()));
+        c + "    if (LANE == 0) {\n" + &self.found() + "    }\n}\n"
+    }
+
+    /// Combines every so many-th element of the piece as `acc`, found at `best`.
+    fn combined(&self, c: &mut String, [first, step]: [&str; 2]) {
+        c.push_str(&accumulators(self.op, self.value()));
+        let _ = writeln!(c, "    for (i64 at = {first}; at < to; at += {step}) {{");
         for k in self.operands() {
             let _ = writeln!(c, "    i64 a{k} = base{k};");
         }
-        self.walk(&mut c, "at", ["outer", "(int)sizes.rank"], "a");
+        self.walk(c, "at", ["outer", "(int)sizes.rank"], "a");
         if program::numbered(self.expr) {
             c.push_str("    const i64 index = ai;\n");
         }
         c.push_str(&self.take(&[], ""));
-        if self.blocked() {
-            c.push_str("    if ((at & 63) == 63) { total += acc; acc = 0; }\n");
-        }
+        c.push_str(flush(self.op, self.value()));
         c.push_str("    }\n");
-        if self.blocked() {
-            c.push_str("    acc += total;\n");
-        }
+        c.push_str(total(self.op, self.value()));
+    }
+
+    /// Stores what the piece has come to.
+    fn found(&self) -> String {
         let result = if self.direct && is_arg(self.op) { "best" } else { "acc" };
-        let _ = writeln!(c, "    {}", self.y.store("item", result));
+        let mut c = format!("    {}\n", self.y.store("item", result));
         if !self.direct && is_arg(self.op) {
             c.push_str("    z[item] = best;\n");
         }
-        c.push_str("}\n");
         c
     }
 
     /// What is combined lies side by side, at least in the last dim: lane `j` takes every 64th.
     pub(super) fn along(&self, ones: &[bool]) -> String {
-        let (ty, mut c) = (self.ty(), self.begin());
+        let (ty, mut c) = (self.ty(), self.begin("ITEM"));
         let begin = start(self.op, self.value());
         self.walk(&mut c, "o", ["0", "outer"], "base");
         let _ = write!(
@@ -181,7 +186,7 @@ impl FirstPass<'_> {
 
     /// What belongs to neighbouring results lies side by side: lane `j` is result `j` of up to 64.
     pub(super) fn across(&self, ones: &[bool]) -> String {
-        let (ty, mut c) = (self.ty(), self.begin());
+        let (ty, mut c) = (self.ty(), self.begin("ITEM"));
         let begin = start(self.op, self.value());
         let _ = write!(
             c,
@@ -197,14 +202,15 @@ impl FirstPass<'_> {
             }
         }
         self.walk(&mut c, "line", ["0", "outer - 1"], "base");
-        let total = if self.blocked() { format!(", total[{LANES}]") } else { String::new() };
+        let blocked = blocked(self.op, self.value());
+        let total = if blocked { format!(", total[{LANES}]") } else { String::new() };
         let _ = write!(
             c,
             "    {ty} lanes[{LANES}]{total};
     for (int j = 0; j < {LANES}; ++j) lanes[j] = {begin};
 "
         );
-        if self.blocked() {
+        if blocked {
             let _ = writeln!(c, "    for (int j = 0; j < {LANES}; ++j) total[j] = 0;");
         }
         c.push_str("    for (i64 at = from; at < to; ++at) {\n");
@@ -223,18 +229,18 @@ impl FirstPass<'_> {
         };
         let (whole, part) = (each(&LANES.to_string()), each("count"));
         let _ = writeln!(c, "    if (count == {LANES}) {whole}\n    else {part}");
-        if self.blocked() {
+        if blocked {
             let _ = writeln!(
                 c,
                 "    if ((at & 63) == 63) for (int j = 0; j < {LANES}; ++j) {{ total[j] += lanes[j]; lanes[j] = 0; }}"
             );
         }
-        let sum = if self.blocked() { "lanes[j] + total[j]" } else { "lanes[j]" };
+        let sum = if blocked { "lanes[j] + total[j]" } else { "lanes[j]" };
         let _ = write!(
             c,
             "    }}
     for (int j = 0; j < count; ++j) {{
-        const i64 to_item = (line * width + first + j) * pieces + item % pieces;
+        const i64 to_item = piece * (lines / blocks * width) + line * width + first + j;
         {}
     }}
 }}
@@ -284,35 +290,101 @@ fn combine(op: ReduceOp, dtype: DType) -> String {
     }
 }
 
-/// The kernel that combines the pieces, in order.
-pub(super) fn second_pass(op: ReduceOp, value: DType, x: &Operand, y: &Operand) -> String {
-    let (ty, arg) = (computed(value), is_arg(op));
-    let blocked = op == ReduceOp::Sum && value.is_float();
+/// Whether sums are of short sums: rounding errors grow with the length of a sum.
+fn blocked(op: ReduceOp, dtype: DType) -> bool {
+    op == ReduceOp::Sum && dtype.is_float()
+}
+
+/// Declares what elements are combined into.
+fn accumulators(op: ReduceOp, dtype: DType) -> String {
+    let ty = computed(dtype);
+    let short = if blocked(op, dtype) {
+        format!("    {ty} total = 0;\n    int turn = 0;\n")
+    } else {
+        String::new()
+    };
+    format!("    {ty} acc = {};\n    i64 best = -1;\n{short}", start(op, dtype))
+}
+
+/// Ends a short sum now and then.
+fn flush(op: ReduceOp, dtype: DType) -> &'static str {
+    match blocked(op, dtype) {
+        true => "    if ((++turn & 63) == 0) { total += acc; acc = 0; }\n",
+        false => "",
+    }
+}
+
+/// Adds the short sums up.
+fn total(op: ReduceOp, dtype: DType) -> &'static str {
+    if blocked(op, dtype) { "    acc += total;\n" } else { "" }
+}
+
+/// What the work-items of a group combine.
+fn shared(op: ReduceOp, dtype: DType) -> Vec<Shared> {
+    let acc = Shared { own: "acc", other: "v", ty: computed(dtype) };
+    let best = Shared { own: "best", other: "r", ty: "i64" };
+    if is_arg(op) { vec![acc, best] } else { vec![acc] }
+}
+
+/// Combines what the work-items of a group have found.
+fn group_tree(op: ReduceOp, dtype: DType) -> String {
+    let combine = match is_arg(op) {
+        false => combine(op, dtype),
+        // Of equals the first: each has found one in a place of its own, if any.
+        true => {
+            let sign = if op == ReduceOp::ArgMax { ">" } else { "<" };
+            format!(
+                "if (r >= 0 && (best < 0 || v {sign} acc || (v != v && acc == acc)
+        || ((v == acc || (v != v && acc != acc)) && r < best))) {{ acc = v; best = r; }}"
+            )
+        }
+    };
+    tree(GROUP, &shared(op, dtype), &combine)
+}
+
+/// The kernel that combines the pieces, in order: of a result by one work-item, or by a group.
+pub(super) fn second_pass(
+    op: ReduceOp,
+    value: DType,
+    x: &Operand,
+    y: &Operand,
+    together: bool,
+) -> String {
+    let arg = is_arg(op);
     let places = if arg { ", const GLOBAL i64* z" } else { "" };
-    let at = if arg { "z[o * pieces + p]" } else { "p" };
+    let found = if arg { "z[p * n + o]" } else { "p" };
+    let store = y.store("o", if arg { "best" } else { "acc" });
+    let [number, first, step] = match together {
+        true => ["GROUP_ID", "LANE", &GROUP.to_string()],
+        false => ["ITEM", "0", "1"],
+    };
+    let [room, tree, store] = match together {
+        true => [
+            room(GROUP, &shared(op, value)),
+            group_tree(op, value),
+            format!("if (LANE == 0) {{ {store} }}"),
+        ],
+        false => [String::new(), String::new(), store],
+    };
     format!(
         "KERNEL void reduce_parts(i64 n, i64 pieces, {read}, {write}{places}) {{
-    const i64 o = ITEM;
+{room}    const i64 o = {number};
     if (o >= n) return;
-    {ty} acc = {start}, total = 0;
-    i64 best = -1;
-    for (i64 p = 0; p < pieces; ++p) {{
+{accumulators}    for (i64 p = {first}; p < pieces; p += {step}) {{
         const {ty} v = {load};
-        const i64 at = {at};
+        const i64 at = {found};
         {combine}
-        {flush}
-    }}
-    {last}
-    {store}
+    {flush}    }}
+{total}{tree}    {store}
 }}
 ",
+        ty = computed(value),
         read = x.read(),
         write = y.write(),
-        start = start(op, value),
-        load = x.load("o * pieces + p"),
+        accumulators = accumulators(op, value),
+        load = x.load("p * n + o"),
         combine = combine(op, value),
-        flush = if blocked { "if ((p & 63) == 63) { total += acc; acc = 0; }" } else { "" },
-        last = if blocked { "acc += total;" } else { "" },
-        store = y.store("o", if arg { "best" } else { "acc" }),
+        flush = flush(op, value),
+        total = total(op, value),
     )
 }

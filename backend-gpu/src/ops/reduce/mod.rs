@@ -1,27 +1,32 @@
-//! `reduce`: a program's results combined along dims. Each work-item combines a piece of one output's
-//! elements; a second pass combines the pieces, in order. The pieces depend on the shape alone, so that
-//! results are the same on every run.
+//! `reduce`: a program's results combined along dims. A work-item, or on a GPU a group, combines a piece of one
+//! output's elements; a second pass combines the pieces, in order. The pieces depend on the shape alone, so
+//! that results are the same on every run.
 
 mod kernels;
 
 use kiln_tensor_core::{DType, Kernel, Layout, ReduceOp, Shape, Tensor, ViewOp};
 use smallvec::SmallVec;
 
-use self::kernels::{FirstPass, LANES, second_pass};
+use self::kernels::{FirstPass, GROUP, LANES, second_pass};
 use super::map::{inputs_of, with_params};
 use crate::launch::{Call, supported, traits};
 use crate::place::{Walk, walk};
 use crate::runtime::DeviceKind;
-use crate::source::{Operand, program, specialise};
+use crate::source::{Operand, Width, program, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
-/// The shortest piece.
-const PIECE: usize = 256;
-/// So many work-items keep a device busy.
-const BUSY: usize = 4096;
-/// So many keep the cores of a host busy, each with vectors.
-const BUSY_CORES: usize = 1024;
+/// How long pieces are at least, and how many pieces of all results keep a device busy.
+struct Share {
+    least: usize,
+    busy: usize,
+}
+
+/// For the cores of a host, an element or a vector at a time.
+const CORES: [Share; 2] = [Share { least: 256, busy: 4096 }, Share { least: 256, busy: 1024 }];
+/// For a GPU, whose work-items or groups have one each.
+const GPU: [Share; 2] =
+    [Share { least: 64, busy: 1 << 17 }, Share { least: 8 * GROUP, busy: 2048 }];
 
 /// See `Backend::reduce`.
 #[track_caller]
@@ -65,14 +70,20 @@ pub(crate) fn reduce<R: Runtime>(
 
     let special = specialise(n * length);
     let cpu = traits::<R>(device).kind == DeviceKind::Cpu;
-    let lanes = special && cpu && !is_arg(op) && !program::numbered(expr);
-    let order = if lanes { order(&walk, outer, inputs.len()) } else { Order::Any };
+    let order = match cpu {
+        true if special && !is_arg(op) && !program::numbered(expr) => {
+            order_on_cores(&walk, outer, inputs.len())
+        }
+        false if special => order_on_gpu(&walk, outer, (n, length), inputs.len()),
+        _ => Order::Any,
+    };
     let lines = match order {
         Order::Across => n / walk.size(outer - 1) * walk.size(outer - 1).div_ceil(LANES),
         _ => n,
     };
-    let busy = if order == Order::Any { BUSY } else { BUSY_CORES };
-    let pieces = length.div_ceil(PIECE).min(busy.div_ceil(lines)).max(1);
+    let shares = if cpu { &CORES } else { &GPU };
+    let share = &shares[usize::from(order != Order::Any)];
+    let pieces = length.div_ceil(share.least).min(share.busy.div_ceil(lines)).max(1);
     let per = length.div_ceil(pieces).max(1);
     let pieces = length.div_ceil(per).max(1);
     let direct = pieces == 1;
@@ -86,7 +97,7 @@ pub(crate) fn reduce<R: Runtime>(
         (&parts, places.as_ref())
     };
     let mut call = Call::<R>::new(device)
-        .value((lines * pieces) as i64)
+        .value(lines as i64)
         .value(pieces as i64)
         .value(per as i64)
         .value(length as i64)
@@ -107,18 +118,25 @@ pub(crate) fn reduce<R: Runtime>(
     }
     let ones: SmallVec<[bool; 4]> = walk.places[..inputs.len()]
         .iter()
-        .map(|place| order != Order::Any && place.strides[order.side_by_side(&walk, outer)] == 1)
+        .map(|place| match order {
+            Order::Any | Order::Together => false,
+            Order::Along => place.strides[walk.rank() - 1] == 1,
+            Order::Across => place.strides[outer - 1] == 1,
+        })
         .collect();
-    let key = (op, expr, direct, special, order, &ones);
-    let pass = FirstPass { op, expr, direct, xs: &xs, y: &y };
+    let width = Width::of(n * length);
+    let key = (op, expr, direct, special, order, &ones, width);
+    let pass = FirstPass { op, expr, direct, xs: &xs, y: &y, width };
     let body = || match order {
         Order::Any => pass.any(),
+        Order::Together => pass.together(),
         Order::Along => pass.along(&ones),
         Order::Across => pass.across(&ones),
     };
     let call = with_params(call, kernel);
     match order {
         Order::Any => call.run("reduce", key, lines * pieces, body),
+        Order::Together => call.run_groups("reduce", key, (lines * pieces, GROUP), body),
         _ => call.run_groups("reduce", key, (lines * pieces, 1), body),
     }
     if !direct {
@@ -128,8 +146,13 @@ pub(crate) fn reduce<R: Runtime>(
         if let Some(at) = at {
             call = call.tensor(at);
         }
-        let key = (op, value, special);
-        call.run("reduce_parts", key, n, || second_pass(op, value, &parts_of(value), &last));
+        let together = order == Order::Together && pieces >= GROUP / 4;
+        let (key, entry) = ((op, value, special, together), "reduce_parts");
+        let body = || second_pass(op, value, &parts_of(value), &last, together);
+        match together {
+            true => call.run_groups(entry, key, (n, GROUP), body),
+            false => call.run(entry, key, n, body),
+        }
     }
     out
 }
@@ -139,32 +162,42 @@ pub(crate) fn reduce<R: Runtime>(
 enum Order {
     /// One after the other, wherever they lie.
     Any,
+    /// By a group, of which each work-item takes every so many-th.
+    Together,
     /// Those that are combined lie side by side: many sums of every so many-th.
     Along,
     /// Those of neighbouring results lie side by side: many results at once.
     Across,
 }
 
-impl Order {
-    /// The merged dim whose elements lie side by side.
-    fn side_by_side(self, walk: &Walk, outer: usize) -> usize {
-        if self == Order::Across { outer - 1 } else { walk.rank() - 1 }
-    }
+/// Whether all inputs lie side by side along a dim of at least that size, or are one element there.
+fn dense(walk: &Walk, inputs: usize, dim: usize, least: usize) -> bool {
+    walk.size(dim) >= least && walk.places[..inputs].iter().all(|p| matches!(p.strides[dim], 0 | 1))
 }
 
-/// The order that reads memory as it lies.
-fn order(walk: &Walk, outer: usize, inputs: usize) -> Order {
-    let dense = |dim: usize, least: usize| {
-        walk.size(dim) >= least
-            && walk.places[..inputs].iter().all(|p| matches!(p.strides[dim], 0 | 1))
-    };
-    if walk.rank() > outer && dense(walk.rank() - 1, LANES / 2) {
+/// The order in which the cores of a host read memory as it lies.
+fn order_on_cores(walk: &Walk, outer: usize, inputs: usize) -> Order {
+    if walk.rank() > outer && dense(walk, inputs, walk.rank() - 1, LANES / 2) {
         Order::Along
-    } else if outer > 0 && dense(outer - 1, 16) {
+    } else if outer > 0 && dense(walk, inputs, outer - 1, 16) {
         Order::Across
     } else {
         Order::Any
     }
+}
+
+/// The order in which neighbouring work-items read neighbours, where there is one: those of a group along what
+/// is combined, or each for a result beside the next.
+fn order_on_gpu(
+    walk: &Walk,
+    outer: usize,
+    (results, length): (usize, usize),
+    inputs: usize,
+) -> Order {
+    let along = walk.rank() > outer && dense(walk, inputs, walk.rank() - 1, 32);
+    let across = outer > 0 && dense(walk, inputs, outer - 1, 32);
+    let long = length >= 8 * GROUP && results < 1 << 12;
+    if length >= GROUP / 4 && (along || (long && !across)) { Order::Together } else { Order::Any }
 }
 
 /// What the pieces have come to, as the second pass reads it.
