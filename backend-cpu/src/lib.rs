@@ -1,7 +1,8 @@
 //! Kiln's backend on the host: kernels with SIMD and threads, and a caching allocator.
 //!
 //! [`Cpu`] implements `kiln_tensor_core::Backend` in `backend.rs`: each method chooses a kernel of
-//! `kernels/` and calls it. Results do not depend on the number of threads, bit for bit.
+//! `kernels/` and calls it. Results do not depend on the number of threads, bit for bit. Products of `f32` are of
+//! the highest precision, whatever `set_float32_matmul_precision` permits.
 
 mod backend;
 mod kernels;

@@ -1,7 +1,8 @@
 //! Kiln's backend on OpenCL devices (1.2 and later): the driver under `kiln-backend-gpu`.
 //!
 //! The loader is opened at run time, so a program that has this backend starts on machines without OpenCL and
-//! finds no devices there.
+//! finds no devices there. Products of `f32` are of the highest precision, whatever
+//! `set_float32_matmul_precision` permits.
 
 mod devices;
 mod pocl;

@@ -148,7 +148,10 @@ pub mod prelude;
 mod variants;
 
 pub use any::Any;
-pub use kiln_tensor_core::{Error, Result, catch, manual_seed};
+pub use kiln_tensor_core::{
+    Error, MatmulPrecision, Result, catch, float32_matmul_precision, manual_seed,
+    set_float32_matmul_precision,
+};
 pub use variants::{AnyTensor, Device};
 
 pub use kiln_autograd as autograd;

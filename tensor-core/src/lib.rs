@@ -17,6 +17,7 @@ mod layout;
 mod memory;
 mod ops;
 pub mod philox;
+mod precision;
 mod random;
 mod shape;
 mod spec;
@@ -36,6 +37,7 @@ pub use ops::{
     NUMBERED, NewAxis, Operand, Options, PadMode, Reduction, Step, Steps, Takes, Term, UNARY,
     Unary,
 };
+pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
 pub use spec::{AttentionSpec, ConvSpec, Dims, PoolSpec, adaptive_windows};
