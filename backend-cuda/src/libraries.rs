@@ -1,7 +1,5 @@
 //! NVIDIA's libraries that this backend uses: which of them are here, where, and how to get the others.
 //!
-//! None is needed but the compiler. Each is opened at its first use.
-//!
 //! | library | versions | for | package |
 //! |---|---|---|---|
 //! | NVRTC | 12, 13 | compiling kernels | `nvidia-cuda-nvrtc` |
@@ -9,14 +7,42 @@
 //! | cuDNN | 9 | convolutions | `nvidia-cudnn-cu13` |
 //! | NCCL | 2 | sums over several devices | `nvidia-nccl-cu13` |
 //!
-//! They are looked for where [`compiler`](crate::compiler) says.
+//! Only the compiler is needed. Each is opened at its first use, from where [`compiler`](crate::compiler) is looked for
+//! too. One that lacks a function, is of another version, or is for a newer CUDA than the driver is passed over;
+//! [`all`] and `cargo xtask doctor` tell why. `KILN_CUDA_LIBRARIES=0` in the environment turns cuBLASLt and cuDNN off.
+//!
+//! # What computes what
+//! Products of floats and the bias of `linear` are cuBLASLt's where it takes the operands as they lie: rows or columns
+//! side by side, whatever is between them. Everything else, and all where there is no library, is done by kernels of
+//! Kiln's. Both round their sums differently: a result may differ in its last bits between machines with and
+//! without the library, as it does between devices. A library that fails is an error that names its function and
+//! status; only a status of "not supported" leaves the work to a kernel.
+//!
+//! # The same bits each time
+//! An algorithm is chosen by the library's rules from sizes, strides, dtypes and alignment, not by timing, and never
+//! one whose sums depend on the order in which blocks of threads finish. So a program gives the same bits in each run
+//! on the same device with the same version of the library. Sums of narrow floats are in `f32` to their end, also where
+//! they are split into parts. How exactly `f32` is multiplied is
+//! [`set_float32_matmul_precision`](kiln_tensor_core::set_float32_matmul_precision)'s to say.
 
 use std::fmt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 pub use crate::runtime::library::Version;
 use crate::runtime::library::{self, Table};
 use crate::runtime::{cublas_lt, cudnn, nccl, nvrtc};
+
+/// What to do where a library does not work.
+pub(crate) const WAY_OUT: &str =
+    "with KILN_CUDA_LIBRARIES=0 in the environment, Kiln computes without it";
+
+/// Whether libraries compute: not with `KILN_CUDA_LIBRARIES=0`.
+pub(crate) fn are_on() -> bool {
+    static ON: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os("KILN_CUDA_LIBRARIES").is_none_or(|value| value != "0"));
+    *ON
+}
 
 /// A library that this backend uses.
 #[derive(Clone, Copy, Debug)]

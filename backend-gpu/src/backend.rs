@@ -6,7 +6,7 @@ use kiln_tensor_core::{
 };
 
 use crate::launch::{done, opened};
-use crate::ops::{conv, index, layer_norm, map, matmul, pool, reduce, scan, softmax, sort};
+use crate::ops::{conv, index, layer_norm, linear, map, matmul, pool, reduce, scan, softmax, sort};
 use crate::storage::{Storage, fresh};
 use crate::{Gpu, Runtime};
 
@@ -211,6 +211,14 @@ impl<R: Runtime> Backend for Gpu<R> {
         ignore: i64,
     ) -> Tensor<Self> {
         softmax::cross_entropy_grad(grad, logits, target, ignore)
+    }
+
+    fn linear(
+        x: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        bias: Option<&Tensor<Self>>,
+    ) -> Tensor<Self> {
+        linear::linear(x, weight, bias)
     }
 
     fn layer_norm(

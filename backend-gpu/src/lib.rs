@@ -10,6 +10,7 @@
 //! | `source/` | C: the prelude, and programs (`Expr`) translated to statements |
 //! | `opened.rs` | what is kept of a device; every call to its driver |
 //! | `memory/` | the caching allocator |
+//! | `library.rs` | work that a driver's library may do instead of a kernel |
 //! | `faults.rs` | indices that kernels find out of range |
 //! | `kernels.rs`, `disk.rs` | compiling once: in memory, on disk |
 //! | `launch.rs` | passing arguments, launching |
@@ -38,6 +39,7 @@ mod disk;
 mod faults;
 mod kernels;
 mod launch;
+pub mod library;
 mod memory;
 mod opened;
 mod ops;
@@ -50,7 +52,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 pub use kernels::compilations;
-pub use opened::Opened;
+pub use opened::{Opened, Scratch};
 pub use runtime::{Arg, DeviceKind, Dialect, Launch, Runtime, Traits};
 pub use storage::Storage;
 

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::faults::{Faults, Watch};
 use crate::kernels::{Kernels, Slot};
+use crate::library::Task;
 use crate::memory::{Block, Memory};
 use crate::runtime::{Arg, Launch};
 use crate::{Runtime, Traits};
@@ -64,6 +65,11 @@ impl<R: Runtime> Opened<R> {
     /// A block of at least `bytes`, more than 0, with unspecified content.
     pub(crate) fn take(&self, device: &R::Device, bytes: usize) -> Result<Block<R>> {
         self.asked(device, || self.memory.take(device, &self.traits, bytes))
+    }
+
+    /// Memory for work that is about to be queued, and for no longer.
+    pub fn scratch(&'static self, device: &R::Device, bytes: usize) -> Result<Scratch<R>> {
+        Ok(Scratch { block: self.take(device, bytes)?, opened: self })
     }
 
     /// Takes a block back.
@@ -155,6 +161,15 @@ impl<R: Runtime> Opened<R> {
         })
     }
 
+    /// Offers work to the driver's libraries. `false`: kernels of this crate are to do it.
+    pub(crate) fn library(&self, device: &R::Device, task: &Task<'_, R::Buffer>) -> Result<bool> {
+        let done = self.asked(device, || R::library(device, task))?;
+        if done {
+            *self.last.lock() = Some(task.name());
+        }
+        Ok(done)
+    }
+
     /// Asks the driver, unless the device is lost.
     fn asked<T>(&self, device: &R::Device, ask: impl FnOnce() -> Result<T>) -> Result<T> {
         if let Some(why) = self.lost.get() {
@@ -176,6 +191,27 @@ impl<R: Runtime> Opened<R> {
             Error::Backend { device, why } => Error::Backend { device, why: told(why) },
             other => other,
         }
+    }
+}
+
+/// Memory that is given back when this is dropped. What was queued until then may use it: the queue runs all in
+/// order, so that later work overwrites nothing too early.
+#[derive(Debug)]
+pub struct Scratch<R: Runtime> {
+    block: Block<R>,
+    opened: &'static Opened<R>,
+}
+
+impl<R: Runtime> Scratch<R> {
+    /// The memory.
+    pub fn buffer(&self) -> &R::Buffer {
+        self.block.buffer()
+    }
+}
+
+impl<R: Runtime> Drop for Scratch<R> {
+    fn drop(&mut self) {
+        self.opened.give(&self.block);
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use kiln_tensor_core::{Device, Result};
 
 use crate::Opened;
+use crate::library::Task;
 
 /// The C that a driver compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,6 +171,16 @@ pub trait Runtime: Debug + Send + Sync + Sized + 'static {
         kernel: &Self::Kernel,
         launch: &Launch<'_, Self::Buffer>,
     ) -> Result<()>;
+
+    /// Whether the driver has libraries that do some of the work.
+    const LIBRARIES: bool = false;
+
+    /// Queues work that a library of the driver does, and says so; `false` where none does it, with nothing
+    /// queued: kernels of this crate do it then.
+    fn library(device: &Self::Device, task: &Task<'_, Self::Buffer>) -> Result<bool> {
+        let _ = (device, task);
+        Ok(false)
+    }
 
     /// Waits until all that was queued is done.
     fn sync(device: &Self::Device) -> Result<()>;

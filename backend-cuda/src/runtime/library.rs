@@ -1,9 +1,12 @@
 //! Opening NVIDIA's libraries: each is a table of functions, found and opened in one way.
 
+use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use kiln_cuda_shim as cu;
+use kiln_tensor_core::Error;
 use libloading::Library;
 
 use crate::find;
@@ -58,6 +61,11 @@ pub(crate) trait Table: Sized + Send + Sync + 'static {
 
     /// What the library says that it is.
     fn version(&self) -> Option<Version>;
+
+    /// The version of CUDA that it is made for, if that tells which drivers it works with.
+    fn cuda(&self, _version: Version) -> Option<i32> {
+        None
+    }
 
     /// Libraries of the same folder that it needs and does not find by itself.
     fn before(_folder: &Path) -> Vec<Library> {
@@ -147,24 +155,69 @@ fn at<T: Table>(file: &Path, folder: Option<&Path>) -> Result<Opened<T>, Unfit> 
         let known: Vec<String> = majors.iter().map(i32::to_string).collect();
         return Err(unfit(format!("version {version}, and Kiln knows {}", known.join(" and "))));
     }
+    if let (Some(made_for), Some(driver)) = (functions.cuda(version), driver())
+        && driver < made_for
+    {
+        let why = format!("it is for CUDA {made_for}, and the driver for {driver}: update one");
+        return Err(unfit(why));
+    }
     libraries.push(library);
     Ok(Opened { functions, version, file: file.to_owned(), _libraries: libraries })
+}
+
+/// The version of CUDA that the driver is for, where there is one.
+fn driver() -> Option<i32> {
+    let mut version = 0;
+    // SAFETY: a pointer to an int.
+    let told = unsafe { cu::cuDriverGetVersion(&mut version) };
+    told.is_success().then_some(version / 1000)
 }
 
 /// A library by its file.
 pub(crate) fn load(file: &Path) -> Result<Library, String> {
     // SAFETY: NVIDIA's libraries may be loaded at any time.
-    unsafe { Library::new(file) }.map_err(|error| kiln_cuda_shim::reason(&error))
+    unsafe { Library::new(file) }.map_err(|error| cu::reason(&error))
+}
+
+/// What went wrong on the way of a call to a library.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// A function of the library, and the status that it gave.
+    Status(&'static str, c_int),
+    /// Something of ours: memory, the driver.
+    Other(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Other(error)
+    }
+}
+
+/// What a function's status says: 0 is success in all of these libraries.
+pub(super) fn check(function: &'static str, status: c_int) -> Result<(), Trouble> {
+    if status == 0 { Ok(()) } else { Err(Trouble::Status(function, status)) }
+}
+
+/// The library's function that has a text for each status.
+pub(super) type Text = unsafe extern "C" fn(c_int) -> *const c_char;
+
+/// `cublasLtMatmul: the requested functionality is not supported (15)`.
+pub(super) fn describe(text: Text, function: &str, status: c_int) -> String {
+    // SAFETY: a constant string that ends in 0, for any status.
+    let text = unsafe { CStr::from_ptr(text(status)) };
+    format!("{function}: {} ({status})", text.to_string_lossy())
 }
 
 /// Rows `field = "symbol"(arguments) -> result;` become a [`Table`].
 macro_rules! functions {
     (
         $(#[$meta:meta])*
-        $table:ident { known: $known:expr, version: $version:path $(, before: $before:path)? $(,)? }
+        $table:ident { known: $known:expr, version: $version:path $(, cuda: $cuda:path)? $(, before: $before:path)? }
         $($field:ident = $symbol:literal($($arg:ty),* $(,)?) -> $out:ty;)*
     ) => {
         $(#[$meta])*
+        #[derive(Debug)]
         pub(crate) struct $table {
             $(pub(crate) $field: unsafe extern "C" fn($($arg),*) -> $out,)*
         }
@@ -183,6 +236,10 @@ macro_rules! functions {
             fn version(&self) -> Option<$crate::runtime::library::Version> {
                 $version(self)
             }
+
+            $(fn cuda(&self, version: $crate::runtime::library::Version) -> Option<i32> {
+                Some($cuda(self, version))
+            })?
 
             $(fn before(folder: &std::path::Path) -> Vec<libloading::Library> {
                 $before(folder)

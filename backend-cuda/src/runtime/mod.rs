@@ -6,12 +6,14 @@ pub(crate) mod library;
 pub(crate) mod nccl;
 pub(crate) mod nvrtc;
 mod open;
+mod products;
 mod staging;
 
 use std::ffi::{CString, c_uint, c_void};
 use std::ptr;
 use std::sync::Arc;
 
+use kiln_backend_gpu::library::Task;
 use kiln_backend_gpu::{Arg, Launch, Opened, Runtime};
 use kiln_cuda_shim as cu;
 use kiln_cuda_shim::{CUdeviceptr, CUresult, Handle};
@@ -256,6 +258,19 @@ impl Runtime for Driver {
             },
             lost => lost,
         })
+    }
+
+    const LIBRARIES: bool = true;
+
+    fn library(device: &CudaDevice, task: &Task<'_, Buffer>) -> Result<bool> {
+        let open = open(device)?;
+        let done = match task {
+            Task::Product(product) => open.products.run(open, product)?,
+        };
+        if done {
+            open.queued(&task.name().into());
+        }
+        Ok(done)
     }
 
     fn sync(device: &CudaDevice) -> Result<()> {

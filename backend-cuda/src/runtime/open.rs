@@ -11,13 +11,14 @@ use kiln_tensor_core::{Error, Result};
 use parking_lot::Mutex;
 
 use super::Driver;
+use super::products::Products;
 use super::staging::Staging;
 use crate::CudaDevice;
 
 /// An open device. It stays open to the end of the process.
 #[derive(Debug)]
 pub(crate) struct Open {
-    device: CudaDevice,
+    pub(super) device: CudaDevice,
     /// Handles, as numbers: the driver lets any thread use them.
     context: usize,
     stream: usize,
@@ -28,6 +29,7 @@ pub(crate) struct Open {
     pub(super) staging: Mutex<Staging>,
     /// The kernel that was queued last: errors of kernels come to light later.
     last: Mutex<Option<Arc<str>>>,
+    pub(super) products: Products,
     pub(super) opened: Opened<Driver>,
 }
 
@@ -113,6 +115,7 @@ impl Open {
             arch,
             staging: Mutex::default(),
             last: Mutex::default(),
+            products: Products::default(),
             opened: Opened::new(traits),
         })
     }

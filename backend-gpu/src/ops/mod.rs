@@ -3,6 +3,7 @@
 pub(crate) mod conv;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
+pub(crate) mod linear;
 mod lines;
 pub(crate) mod map;
 pub(crate) mod matmul;

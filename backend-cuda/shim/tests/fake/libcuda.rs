@@ -85,7 +85,10 @@ unsafe fn run(grid: [c_uint; 3], block: [c_uint; 3], params: *mut *mut c_void) -
 
 api! {
     fn cuInit(flags: c_uint) { flags }
-    fn cuDriverGetVersion(version: *mut c_int) { *version = 13000; 0 }
+    fn cuDriverGetVersion(version: *mut c_int) {
+        *version = std::env::var("FAKE_DRIVER_VERSION").map_or(13000, |version| version.parse().unwrap());
+        0
+    }
     fn cuDeviceGetCount(count: *mut c_int) { *count = 2; 0 }
     fn cuDeviceGet(device: *mut c_int, number: c_int) {
         *device = number + 10;

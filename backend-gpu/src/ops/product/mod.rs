@@ -1,6 +1,7 @@
 //! Products of matrices that may lie anyhow: convolution is one, of windows. How they are cut depends on the
 //! device.
 
+mod library;
 mod pack;
 mod packed;
 mod strided;
@@ -8,6 +9,7 @@ mod tiled;
 
 use kiln_tensor_core::{DType, Tensor};
 
+pub(crate) use library::by_library;
 pub(crate) use pack::{Packed, STEPS};
 pub(crate) use strided::Strided;
 pub(crate) use tiled::Side;
