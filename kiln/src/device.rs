@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use kiln_backend_cpu::CpuDevice;
-use kiln_tensor_core::Error;
+use kiln_tensor_core::{Backend, Error};
 
+use crate::Any;
 use crate::variants::{self, Device, Found, KEYS, NEEDS, on};
 
 impl Device {
@@ -62,6 +63,50 @@ impl Device {
     /// What its maker calls it; nothing if it is not here.
     pub fn name(&self) -> Option<String> {
         self.found().map(|found| found.name)
+    }
+
+    /// Waits until the device has done all that it was asked to. Reading a value waits by itself.
+    ///
+    /// # Panics
+    /// If something went wrong in that work; see [`kiln::catch`](crate::catch).
+    #[track_caller]
+    pub fn synchronize(&self) {
+        Any::sync(self);
+    }
+
+    /// Bytes of the device's memory that tensors use.
+    ///
+    /// ```
+    /// use kiln::prelude::*;
+    /// let device = Device::best();
+    /// let x = Tensor::zeros([1000, 1000], &device);
+    /// assert!(device.memory_allocated() >= 4_000_000);
+    /// drop(x);
+    /// assert!(device.memory_peak() >= 4_000_000);
+    /// ```
+    pub fn memory_allocated(&self) -> usize {
+        Any::memory(self).allocated
+    }
+
+    /// Bytes that were taken from the device: those that tensors use, and those that are kept for the next.
+    pub fn memory_reserved(&self) -> usize {
+        Any::memory(self).reserved
+    }
+
+    /// The most bytes that tensors used at one time, since the program began or since
+    /// [`reset_peak_memory`](Device::reset_peak_memory).
+    pub fn memory_peak(&self) -> usize {
+        Any::memory(self).peak
+    }
+
+    /// Begins to watch for the most memory anew.
+    pub fn reset_peak_memory(&self) {
+        Any::reset_peak_memory(self);
+    }
+
+    /// Gives memory that no tensor uses back to the device, for other programs.
+    pub fn empty_cache(&self) {
+        Any::empty_cache(self);
     }
 
     fn found(&self) -> Option<Found> {

@@ -10,11 +10,12 @@ use cargo_metadata::Message;
 
 use crate::shell;
 
-/// Builds the suites of the GPU backends and the examples that train, stripped, with their data and a script.
+/// Builds the suites of the GPU backends, the examples that train and the benchmarks, stripped, with their data and
+/// a script.
 ///
 /// Copy the bundle to a machine with a driver, unpack it and run `./run.sh`: it says what it ran, and what was
 /// not run because a device is missing. CUDA kernels are compiled there, so NVIDIA's compiler (NVRTC) has to be
-/// there too: with the toolkit, or from Python wheels.
+/// there too: with the toolkit, or from Python wheels. Speed is compared with PyTorch's where a Python has it.
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to write it.
@@ -32,14 +33,19 @@ struct Program {
     target: [&'static str; 2],
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 8] = [
     Program { name: "cuda-suite", package: "kiln-backend-cuda", target: ["--test", "suite"] },
     Program { name: "opencl-suite", package: "kiln-backend-opencl", target: ["--test", "suite"] },
     Program { name: "opencl-large", package: "kiln-backend-opencl", target: ["--test", "large"] },
     Program { name: "opencl-queue", package: "kiln-backend-opencl", target: ["--test", "queue"] },
     Program { name: "digits", package: "kiln", target: ["--example", "digits"] },
     Program { name: "fashion_mnist", package: "kiln", target: ["--example", "fashion_mnist"] },
+    Program { name: "workloads", package: "kiln", target: ["--bench", "workloads"] },
+    Program { name: "xtask", package: "xtask", target: ["--bin", "xtask"] },
 ];
+
+/// What the benchmarks need beside their programs.
+const FILES: [&str; 2] = ["xtask/src/bench/workloads.py", "data/assets/digits.csv.gz"];
 
 /// Where Debian's dataset-fashion-mnist lies.
 const FASHION: &str = "/usr/share/datasets/fashion-mnist";
@@ -55,6 +61,10 @@ pub fn run(args: &Args) -> Result<()> {
         let to = folder.join(program.name);
         fs::copy(&built, &to).with_context(|| format!("copying {}", built.display()))?;
         println!("{:<16} {:>5.1} MiB", program.name, mib(fs::metadata(&to)?.len()));
+    }
+    for file in FILES.map(|file| shell::root().join(file)) {
+        let to = folder.join(file.file_name().context("a file")?);
+        fs::copy(&file, &to).with_context(|| format!("copying {}", file.display()))?;
     }
     let script = folder.join("run.sh");
     fs::write(&script, include_str!("gpu.sh"))?;
@@ -88,18 +98,19 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds a program and says where it lies.
 fn build(program: &Program) -> Result<PathBuf> {
-    let test = program.target[0] == "--test";
-    let mut command = shell::cargo([if test { "test" } else { "build" }, "--release"]);
-    if test {
-        command.arg("--no-run");
-    }
+    let mut command = match program.target[0] {
+        "--test" => shell::cargo(["test", "--release", "--no-run"]),
+        "--bench" => shell::cargo(["bench", "--no-run"]),
+        _ => shell::cargo(["build", "--release"]),
+    };
     if program.package == "kiln" {
         command.args(["--features", "cuda,opencl"]);
     }
     command.args(["--package", program.package]).args(program.target);
     command
         .arg("--message-format=json-render-diagnostics")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_PROFILE_BENCH_STRIP", "symbols");
     println!("$ {}", shell::shown(&command));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("cargo's output")?;

@@ -42,6 +42,13 @@ for backend in cuda opencl; do
     else
         echo "not run cuda-memcheck: there is no compute-sanitizer"
     fi
+    python=${KILN_TORCH_PYTHON:-python3}
+    if [ "$backend" = cuda ] && "$python" -c "import torch; torch.zeros(1).cuda()" 2>/dev/null; then
+        run cuda-bench ./xtask bench --vs torch --bundle "$PWD" --device cuda:0 \
+            --markdown "$out/bench.md" --json "$out/bench.json"
+    elif [ "$backend" = cuda ]; then
+        echo "not run cuda-bench: $python has no PyTorch with CUDA"
+    fi
     run "$backend-digits" ./digits --device "$backend" --out "$out/$backend-digits"
     if [ -d fashion-mnist ]; then
         run "$backend-fashion" ./fashion_mnist --device "$backend" --data fashion-mnist \
@@ -49,6 +56,7 @@ for backend in cuda opencl; do
     fi
 done
 run cpu-digits ./digits --device cpu --out "$out/cpu-digits"
+grep -h "ratio\|reached\|MISSED" "$out/cuda-bench.txt" 2>/dev/null
 grep -H "test accuracy" "$out"/*-digits.txt "$out"/*-fashion.txt 2>/dev/null
 echo "$failed failed"
 exit "$((failed > 0))"

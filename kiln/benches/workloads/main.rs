@@ -6,7 +6,10 @@ mod ops;
 mod serve;
 mod training;
 
+use std::sync::OnceLock;
+
 use criterion::Criterion;
+use kiln::Device;
 
 /// What is timed.
 type Work = Box<dyn FnMut()>;
@@ -21,11 +24,23 @@ fn workloads() -> impl Iterator<Item = &'static Workload> {
     ops::WORKLOADS.iter().chain(training::WORKLOADS)
 }
 
+static DEVICE: OnceLock<Device> = OnceLock::new();
+
+/// Where workloads run.
+fn device() -> &'static Device {
+    DEVICE.get_or_init(Device::cpu)
+}
+
 fn main() {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some("serve") {
         let threads = args.next().and_then(|text| text.parse().ok());
-        serve::run(threads.expect("usage: workloads serve THREADS"));
+        let threads = threads.expect("usage: workloads serve THREADS DEVICE");
+        if let Some(name) = args.next() {
+            let device = name.parse().unwrap_or_else(|error| panic!("{error}"));
+            DEVICE.get_or_init(|| device);
+        }
+        serve::run(threads);
         return;
     }
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use kiln::prelude::*;
 use kiln::tensor::{ConvSpec, PoolSpec};
 
-use crate::{Work, Workload};
+use crate::{Work, Workload, device};
 
 const M: usize = 1 << 20;
 
@@ -13,15 +13,20 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "gemm_512", make: || gemm(512) },
     Workload { name: "gemm_1024", make: || gemm(1024) },
     Workload { name: "gemm_2048", make: || gemm(2048) },
+    Workload { name: "gemm_4096", make: || gemm(4096) },
+    Workload { name: "gemm_4096_bf16", make: gemm_bf16 },
     Workload { name: "gemv_4096", make: gemv },
     Workload { name: "bmm_96x128x64", make: bmm },
     Workload { name: "add_16M", make: add },
-    Workload { name: "mul_add_relu_16M", make: mul_add_relu },
+    Workload { name: "mul_add_relu_16M", make: || chain(16 * M) },
+    Workload { name: "chain_64M_of_copy", make: || chain(64 * M) },
     Workload { name: "exp_4M", make: || unary([4 * M], Tensor::exp) },
     Workload { name: "gelu_4M", make: || unary([4 * M], Tensor::gelu) },
     Workload { name: "softmax_4096x4096", make: || unary([4096, 4096], |x| x.softmax(1)) },
+    Workload { name: "softmax_4096_of_copy", make: || unary([4096, 4096], |x| x.softmax(1)) },
     Workload { name: "sum_16M", make: || unary([16 * M], Tensor::sum) },
-    Workload { name: "layer_norm_4096x1024", make: layer_norm },
+    Workload { name: "layer_norm_4096x1024", make: || layer_norm(1024) },
+    Workload { name: "layer_norm_of_copy", make: || layer_norm(4096) },
     Workload { name: "transpose_copy_4096", make: || unary([4096, 4096], |x| x.t().contiguous()) },
     Workload { name: "conv3x3_64_56x56", make: conv },
     Workload { name: "max_pool_64_56x56", make: max_pool },
@@ -35,12 +40,8 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "tiny_op_tracked", make: || tiny_op(true) },
 ];
 
-fn device() -> Device {
-    Device::cpu()
-}
-
 fn randn<const N: usize>(shape: [usize; N]) -> Tensor {
-    Tensor::randn(shape, &device())
+    Tensor::randn(shape, device())
 }
 
 /// Does `f` and drops its result.
@@ -55,6 +56,11 @@ fn unary<const N: usize>(shape: [usize; N], f: fn(&Tensor) -> Tensor) -> Work {
 
 fn gemm(n: usize) -> Work {
     let (a, b) = (randn([n, n]), randn([n, n]));
+    work(move || a.matmul(&b))
+}
+
+fn gemm_bf16() -> Work {
+    let [a, b] = [(); 2].map(|()| randn([4096, 4096]).to_dtype(BF16));
     work(move || a.matmul(&b))
 }
 
@@ -73,16 +79,16 @@ fn add() -> Work {
     work(move || &a + &b)
 }
 
-fn mul_add_relu() -> Work {
+fn chain(n: usize) -> Work {
     static KERNEL: Fused<3> = Fused::new("mul_add_relu", |[a, b, c]| (a * b + c).relu());
-    let (a, b, c) = (randn([16 * M]), randn([16 * M]), randn([16 * M]));
+    let (a, b, c) = (randn([n]), randn([n]), randn([n]));
     work(move || KERNEL.call([&a, &b, &c]))
 }
 
-fn layer_norm() -> Work {
-    let x = randn([4096, 1024]);
-    let (weight, bias) = (Tensor::ones([1024], &device()), Tensor::zeros([1024], &device()));
-    work(move || x.layer_norm([1024], Some(&weight), Some(&bias), 1e-5))
+fn layer_norm(width: usize) -> Work {
+    let x = randn([4096, width]);
+    let (weight, bias) = (Tensor::ones([width], device()), Tensor::zeros([width], device()));
+    work(move || x.layer_norm([width], Some(&weight), Some(&bias), 1e-5))
 }
 
 fn conv() -> Work {
@@ -99,13 +105,13 @@ fn max_pool() -> Work {
 
 fn batch_norm() -> Work {
     let x = randn([32, 64, 56, 56]);
-    let (weight, bias) = (Tensor::ones([64], &device()), Tensor::zeros([64], &device()));
+    let (weight, bias) = (Tensor::ones([64], device()), Tensor::zeros([64], device()));
     work(move || x.batch_norm_train(Some(&weight), Some(&bias), 1e-5).0)
 }
 
 fn layer_norm_train() -> Work {
     let x = randn([4096, 1024]).requires_grad_(true);
-    let (weight, bias) = (Tensor::ones([1024], &device()), Tensor::zeros([1024], &device()));
+    let (weight, bias) = (Tensor::ones([1024], device()), Tensor::zeros([1024], device()));
     let (weight, bias) = (weight.requires_grad_(true), bias.requires_grad_(true));
     Box::new(move || {
         x.layer_norm([1024], Some(&weight), Some(&bias), 1e-5).sum().backward();
@@ -123,7 +129,7 @@ fn attention() -> Work {
 fn embedding() -> Work {
     let table = randn([50_000, 64]);
     let rows: Vec<i64> = (0..8192).map(|i| i * 7919 % 50_000).collect();
-    let rows = Tensor::from_slice(&rows, [8192], &device());
+    let rows = Tensor::from_slice(&rows, [8192], device());
     work(move || table.index_select(0, &rows))
 }
 

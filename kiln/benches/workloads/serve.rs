@@ -6,7 +6,7 @@
 use std::io::{BufRead, stdin};
 use std::time::Instant;
 
-use crate::{Work, workloads};
+use crate::{Work, device, workloads};
 
 pub fn run(threads: usize) {
     kiln::cpu::set_num_threads(threads);
@@ -45,5 +45,6 @@ fn answer(
     let Some((_, work)) = current else { return Err("nothing to run".into()) };
     let start = Instant::now();
     (0..iterations).for_each(|_| work());
+    device().synchronize();
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }

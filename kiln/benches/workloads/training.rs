@@ -3,7 +3,7 @@
 use kiln::data::{DataLoader, TensorDataset, digits};
 use kiln::prelude::*;
 
-use crate::{Work, Workload};
+use crate::{Work, Workload, device};
 
 pub const WORKLOADS: &[Workload] = &[
     Workload { name: "digits_epoch", make: digits_epoch },
@@ -18,13 +18,13 @@ fn mlp(widths: &[usize]) -> Sequential {
         if i > 0 {
             net.push(ReLU::new());
         }
-        net.push(Linear::new(pair[0], pair[1], &Device::cpu()));
+        net.push(Linear::new(pair[0], pair[1], device()));
     }
     net
 }
 
 fn lenet() -> Sequential {
-    let device = &Device::cpu();
+    let device = device();
     Sequential::new((
         Conv2d::new(1, 6, 5, device).padding(2),
         ReLU::new(),
@@ -53,16 +53,15 @@ fn training_step(net: Sequential) -> impl FnMut(&Tensor, &Tensor) {
 }
 
 fn one_batch(net: Sequential, shape: &[usize]) -> Work {
-    let device = Device::cpu();
-    let x = Tensor::randn(shape, &device);
+    let x = Tensor::randn(shape, device());
     let y: Vec<i64> = (0..shape[0] as i64).map(|i| i % 10).collect();
-    let y = Tensor::from_slice(&y, shape[0], &device);
+    let y = Tensor::from_slice(&y, shape[0], device());
     let mut step = training_step(net);
     Box::new(move || step(&x, &y))
 }
 
 fn digits_epoch() -> Work {
-    let (x, y) = digits().tensors(&Device::cpu());
+    let (x, y) = digits().tensors(device());
     let set = TensorDataset::new((x.flatten(1, -1), y));
     let loader = DataLoader::new(set).batch_size(64).shuffle(0);
     let mut step = training_step(mlp(&[64, 128, 64, 10]));

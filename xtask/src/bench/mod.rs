@@ -15,7 +15,7 @@ use cargo_metadata::Message;
 use crate::shell;
 use report::Entry;
 use worker::Worker;
-use workloads::{WORKLOADS, Workload};
+use workloads::{ON_GPU, WORKLOADS, Workload};
 
 /// How long each side works in one round.
 const ROUND_MS: f64 = 150.0;
@@ -41,6 +41,12 @@ pub struct Args {
     /// Only these workloads (with --vs; may be repeated).
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Where both sides compute: `cpu`, or `cuda:0` with a PyTorch that has CUDA.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Use the programs of this folder, which `cargo xtask gpu` has made, and build nothing.
+    #[arg(long, value_name = "FOLDER")]
+    bundle: Option<PathBuf>,
     /// Threads for both sides [default: all cores].
     #[arg(long)]
     threads: Option<usize>,
@@ -58,19 +64,23 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     if args.vs.is_none() {
         ensure!(
-            args.only.is_empty() && args.json.is_none(),
-            "--only and --json go with --vs torch"
+            args.only.is_empty() && args.json.is_none() && args.device == "cpu",
+            "--only, --json and --device go with --vs torch"
         );
         return criterion(args.filter.as_deref());
     }
     ensure!(args.filter.is_none(), "with --vs, pick workloads by --only NAME");
     ensure!(args.rounds > 0, "--rounds is at least 1");
-    let chosen = chosen(&args.only)?;
+    let table: &[Workload] = if args.device == "cpu" { &WORKLOADS } else { &ON_GPU };
+    let chosen = chosen(table, &args.only)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.unwrap_or(cores);
     ensure!((1..=1024).contains(&threads), "--threads is between 1 and 1024");
-    let entries = compare(&chosen, threads, args.rounds)?;
-    let heading = format!("f32, medians of {} interleaved rounds, threads: {threads}", args.rounds);
+    let entries = compare(&chosen, threads, args)?;
+    let heading = format!(
+        "{}, f32, medians of {} interleaved rounds, threads: {threads}",
+        args.device, args.rounds
+    );
     write(&args.markdown, &report::markdown(&entries, &heading))?;
     if let Some(file) = &args.json {
         write(file, &serde_json::to_string_pretty(&entries)?)?;
@@ -78,33 +88,42 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn chosen(only: &[String]) -> Result<Vec<&'static Workload>> {
+fn chosen(table: &'static [Workload], only: &[String]) -> Result<Vec<&'static Workload>> {
     if only.is_empty() {
-        return Ok(WORKLOADS.iter().collect());
+        return Ok(table.iter().collect());
     }
-    let known = || WORKLOADS.iter().map(|workload| workload.name).collect::<Vec<_>>().join(", ");
+    let known = || table.iter().map(|workload| workload.name).collect::<Vec<_>>().join(", ");
     only.iter()
         .map(|name| {
-            let found = WORKLOADS.iter().find(|workload| workload.name == name);
+            let found = table.iter().find(|workload| workload.name == name);
             found.with_context(|| format!("no workload `{name}`; there are: {}", known()))
         })
         .collect()
 }
 
-fn compare(chosen: &[&'static Workload], threads: usize, rounds: usize) -> Result<Vec<Entry>> {
-    let python = torch::find_or_install()?;
-    let binary = build()?;
-    let root = shell::root();
-    let mut kiln =
-        Worker::start("kiln", Command::new(binary).arg("serve").arg(threads.to_string()))?;
-    let mut torch = Worker::start(
-        "torch",
-        Command::new(python)
-            .arg(root.join("xtask/src/bench/workloads.py"))
-            .arg(threads.to_string())
-            .arg(root.join("data/assets/digits.csv.gz")),
-    )?;
-    println!("Kiln {} and PyTorch {}, {threads} threads each\n", kiln.version, torch.version);
+fn compare(chosen: &[&'static Workload], threads: usize, args: &Args) -> Result<Vec<Entry>> {
+    let (python, program, scripts, digits) = match &args.bundle {
+        Some(folder) => {
+            let python = torch::find().with_context(|| torch::advice("no Python has PyTorch"))?;
+            let file = |name| folder.join(name);
+            (python, file("workloads"), file("workloads.py"), file("digits.csv.gz"))
+        }
+        None => {
+            let python = torch::find_or_install()?;
+            let file = |name| shell::root().join(name);
+            let script = file("xtask/src/bench/workloads.py");
+            (python, build(&args.device)?, script, file("data/assets/digits.csv.gz"))
+        }
+    };
+    let (count, device) = (threads.to_string(), &args.device);
+    let mut kiln = Worker::start("kiln", Command::new(program).args(["serve", &count, device]))?;
+    let mut command = Command::new(python);
+    let mut torch =
+        Worker::start("torch", command.arg(scripts).arg(&count).arg(digits).arg(device))?;
+    println!(
+        "Kiln {} and PyTorch {} on {device}, {threads} threads each\n",
+        kiln.version, torch.version
+    );
     println!("{:<22} {:>12} {:>12} {:>7}  spread of the ratio", "", "Kiln", "PyTorch", "ratio");
     let mut entries = Vec::new();
     for &workload in chosen {
@@ -113,7 +132,7 @@ fn compare(chosen: &[&'static Workload], threads: usize, rounds: usize) -> Resul
         std::thread::sleep(PAUSE);
         let theirs = torch.calibrate(name, ROUND_MS)?;
         let (mut kiln_ms, mut torch_ms) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
+        for _ in 0..args.rounds {
             std::thread::sleep(PAUSE);
             kiln_ms.push(kiln.run(name, ours)?);
             std::thread::sleep(PAUSE);
@@ -142,10 +161,14 @@ fn compare(chosen: &[&'static Workload], threads: usize, rounds: usize) -> Resul
     Ok(entries)
 }
 
-/// Builds our side and returns the program.
-fn build() -> Result<PathBuf> {
+/// Builds our side for a device and returns the program.
+fn build(device: &str) -> Result<PathBuf> {
     println!("building Kiln's side");
     let mut command = shell::cargo(["bench", "--package", "kiln", "--bench", "workloads"]);
+    let backend = device.split(':').next().unwrap_or_default();
+    if backend != "cpu" {
+        command.args(["--features", backend]);
+    }
     command.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let out = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(out.status.success(), "Kiln's side does not build");
@@ -188,15 +211,21 @@ mod tests {
     #[test]
     fn both_sides_know_every_workload() {
         let python = include_str!("workloads.py");
-        for workload in &WORKLOADS {
-            assert!(python.contains(&format!("\"{}\":", workload.name)), "{}", workload.name);
+        let kiln = concat!(
+            include_str!("../../../kiln/benches/workloads/ops.rs"),
+            include_str!("../../../kiln/benches/workloads/training.rs")
+        );
+        for workload in WORKLOADS.iter().chain(&ON_GPU) {
+            let name = workload.name;
+            assert!(python.contains(&format!("\"{name}\":")), "{name} in Python");
+            assert!(kiln.contains(&format!("name: \"{name}\"")), "{name} in Rust");
         }
     }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let message = chosen(&["gem".to_owned()]).unwrap_err().to_string();
+        let message = chosen(&WORKLOADS, &["gem".to_owned()]).unwrap_err().to_string();
         assert!(message.contains("gemm_512"), "{message}");
-        assert_eq!(chosen(&["tiny_op".to_owned()]).unwrap()[0].name, "tiny_op");
+        assert_eq!(chosen(&WORKLOADS, &["tiny_op".to_owned()]).unwrap()[0].name, "tiny_op");
     }
 }

@@ -87,7 +87,7 @@ fn install(python: &Path) -> Result<()> {
 }
 
 /// What went wrong, and the way out.
-fn advice(what: &str) -> String {
+pub fn advice(what: &str) -> String {
     format!(
         "{what}; install PyTorch yourself (`pip install torch`) and let {VARIABLE} name the Python \
          that has it"

@@ -5,7 +5,7 @@ Reads commands from standard input, one a line, and answers each with one line:
     drop                  ->  ok 0                (forget what the last workload keeps)
 Between commands it sleeps. Its twin is kiln/benches/workloads: same names, sizes and order of work.
 
-usage: workloads.py THREADS DIGITS_CSV_GZ
+usage: workloads.py THREADS DIGITS_CSV_GZ [DEVICE]
 """
 
 import gc
@@ -19,10 +19,17 @@ from torch.nn import functional as F
 
 M = 1 << 20
 digits_file = sys.argv[2]
+device = torch.device(sys.argv[3] if len(sys.argv) > 3 else "cpu")
 
 
 def gemm(n):
     a, b = torch.randn(n, n), torch.randn(n, n)
+    return lambda: a @ b
+
+
+def gemm_4096(precision="highest", dtype=torch.float32):
+    torch.set_float32_matmul_precision(precision)
+    a, b = (torch.randn(4096, 4096).to(dtype) for _ in range(2))
     return lambda: a @ b
 
 
@@ -54,6 +61,12 @@ def mul_add_relu():
 def layer_norm():
     x, weight, bias = torch.randn(4096, 1024), torch.ones(1024), torch.zeros(1024)
     return lambda: F.layer_norm(x, (1024,), weight, bias)
+
+
+def copy(*shape):
+    """Moves each element twice: from memory and to it."""
+    x, y = torch.empty(*shape), torch.empty(*shape)
+    return lambda: y.copy_(x)
 
 
 def conv():
@@ -157,6 +170,19 @@ def digits_epoch():
     return epoch
 
 
+def transformer():
+    block = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.1, batch_first=True)
+    optimizer, x = torch.optim.Adam(block.parameters(), lr=1e-3), torch.randn(8, 128, 256)
+
+    def step():
+        loss = block(x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
 WORKLOADS = {
     "gemm_512": lambda: gemm(512),
     "gemm_1024": lambda: gemm(1024),
@@ -182,6 +208,16 @@ WORKLOADS = {
     "digits_epoch": digits_epoch,
     "mlp_64_adam": lambda: one_batch(mlp(784, 256, 128, 10), 64, 784),
     "lenet_64_adam": lambda: one_batch(lenet(), 64, 1, 28, 28),
+    "gemm_4096": gemm_4096,
+    "gemm_4096_tf32": lambda: gemm_4096("high"),
+    "gemm_4096_bf16": lambda: gemm_4096(dtype=torch.bfloat16),
+    # Kiln reads three arrays of 64 M and writes one.
+    "chain_64M_of_copy": lambda: copy(128 * M),
+    "softmax_4096_of_copy": lambda: copy(4096, 4096),
+    "layer_norm_of_copy": lambda: copy(4096, 4096),
+    "mlp_64_adam_graph": lambda: one_batch(mlp(784, 256, 128, 10), 64, 784),
+    "lenet_64_adam_graph": lambda: one_batch(lenet(), 64, 1, 28, 28),
+    "transformer_adam_graph": transformer,
     "tiny_op": lambda: tiny_op(False),
     "tiny_op_tracked": lambda: tiny_op(True),
 }
@@ -190,6 +226,8 @@ WORKLOADS = {
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     torch.manual_seed(0)
+    torch.set_default_device(device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     print("ready", torch.__version__, flush=True)
     current, run = None, None
     for line in sys.stdin:
@@ -200,12 +238,15 @@ def main():
                     continue
                 if name != current:
                     run = None
+                    torch.set_float32_matmul_precision("highest")
                     current, run = name, WORKLOADS[name]()
                 gc.collect()
                 gc.disable()
+                wait()
                 start = time.perf_counter()
                 for _ in range(int(iterations)):
                     run()
+                wait()
                 elapsed = time.perf_counter() - start
                 gc.enable()
                 print("ok", elapsed * 1e3, flush=True)

@@ -35,6 +35,7 @@ const fn row(name: &'static str, does: &'static str, goal: Goal) -> Workload {
     Workload { name, does, goal }
 }
 
+/// On the host.
 #[rustfmt::skip]
 pub const WORKLOADS: [Workload; 26] = [
     row("gemm_512", "512 × 512 · 512 × 512", Goal::Ratio(1.05)),
@@ -63,4 +64,21 @@ pub const WORKLOADS: [Workload; 26] = [
     row("lenet_64_adam", "LeNet, batch 64 × 1 × 28 × 28, one step", Goal::Ratio(0.7)),
     row("tiny_op", "a + b on one element", Goal::Nanoseconds(150.0)),
     row("tiny_op_tracked", "the same, recorded for the gradient", Goal::Nanoseconds(400.0)),
+];
+
+/// On a GPU. Where a name ends in `of_copy`, PyTorch's side is a copy that moves as many bytes: what memory can do.
+/// Such a copy reaches about 94 % of the figure that a GPU is sold with.
+#[rustfmt::skip]
+pub const ON_GPU: [Workload; 11] = [
+    row("gemm_4096", "4096 × 4096 · 4096 × 4096", Goal::Watched),
+    row("gemm_4096_bf16", "the same in bf16", Goal::Ratio(0.9)),
+    row("chain_64M_of_copy", "relu(a · b + c), one fused kernel", Goal::Ratio(0.85)),
+    row("softmax_4096_of_copy", "4096 × 4096 over the last dim", Goal::Ratio(0.85)),
+    row("layer_norm_of_copy", "4096 × 4096, with weight and bias", Goal::Ratio(0.85)),
+    row("sum_16M", "of all elements", Goal::Watched),
+    row("conv3x3_64_56x56", "3 × 3, 64 → 64 channels, batch 32, 56 × 56", Goal::Watched),
+    row("attention_96x128x64", "softmax(q · kᵀ / 8) · v", Goal::Watched),
+    row("embedding_8192x64", "8192 rows of a table of 50,000", Goal::Watched),
+    row("adam_10M", "one step on 10 M parameters", Goal::Watched),
+    row("tiny_op", "a + b on one element", Goal::Watched),
 ];
