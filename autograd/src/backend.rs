@@ -4,9 +4,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use kiln_tensor_core::backend::insides;
+use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
     AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats,
-    Outputs, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
+    Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
 };
 use smallvec::{SmallVec, smallvec};
 
@@ -103,6 +104,14 @@ impl<B: Backend> Backend for Autograd<B> {
 
     fn empty_cache(device: &B::Device) {
         B::empty_cache(device);
+    }
+
+    fn has_graphs(device: &B::Device) -> bool {
+        B::has_graphs(device)
+    }
+
+    fn capture(device: &B::Device, step: &mut dyn FnMut()) -> Result<Box<dyn Replay>> {
+        B::capture(device, step)
     }
 
     // ------------------------------------------------------------------ elementwise

@@ -1,14 +1,15 @@
 //! `impl Backend for Gpu<R>`: chooses an op's file and calls it. No kernels here.
 
+use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
     Backend, ConvSpec, DType, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec, ReduceOp,
-    ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 use crate::launch::{done, opened};
 use crate::ops::{conv, index, layer_norm, linear, map, matmul, pool, reduce, scan, softmax, sort};
 use crate::storage::{Storage, fresh};
-use crate::{Gpu, Runtime};
+use crate::{Gpu, Runtime, graph};
 
 impl<R: Runtime> Backend for Gpu<R> {
     type Device = R::Device;
@@ -20,14 +21,15 @@ impl<R: Runtime> Backend for Gpu<R> {
 
     fn upload(bytes: &[u8], shape: &Shape, dtype: DType, device: &R::Device) -> Tensor<Self> {
         let out = fresh::<R>(shape, dtype, device);
-        if let Some(buffer) = out.storage().buffer() {
-            if dtype == DType::Bool {
-                // Kernels rely on 0 and 1.
-                let flags: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
-                done(opened::<R>(device).write(device, buffer, &flags));
-            } else {
-                done(opened::<R>(device).write(device, buffer, bytes));
-            }
+        if bytes.is_empty() {
+            return out;
+        }
+        if dtype == DType::Bool {
+            // Kernels rely on 0 and 1.
+            let flags: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
+            done(opened::<R>(device).write(device, out.storage(), &flags));
+        } else {
+            done(opened::<R>(device).write(device, out.storage(), bytes));
         }
         out
     }
@@ -39,8 +41,7 @@ impl<R: Runtime> Backend for Gpu<R> {
         }
         let x = x.contiguous();
         let from = x.layout().offset() * x.dtype().size();
-        let buffer = x.storage().buffer().expect("an element to read");
-        done(opened::<R>(x.device()).read(x.device(), (buffer, from), &mut bytes));
+        done(opened::<R>(x.device()).read(x.device(), (x.storage(), from), &mut bytes));
         bytes
     }
 
@@ -78,6 +79,14 @@ impl<R: Runtime> Backend for Gpu<R> {
 
     fn empty_cache(device: &R::Device) {
         opened::<R>(device).empty_cache();
+    }
+
+    fn has_graphs(_: &R::Device) -> bool {
+        true
+    }
+
+    fn capture(device: &R::Device, step: &mut dyn FnMut()) -> Result<Box<dyn Replay>> {
+        graph::capture::<R>(device, step)
     }
 
     fn map_many(

@@ -33,12 +33,14 @@ struct Pending<R: Runtime> {
     buffer: Option<R::Buffer>,
     /// Since the last look.
     calls: Vec<(Watch, Weak<()>)>,
+    /// Captured steps that were replayed since then, each once.
+    replays: Vec<(Arc<Fixed<R>>, Weak<()>)>,
     /// Found, and not told yet: the first of each thread.
     found: Vec<(Error, Weak<()>)>,
 }
 
 /// What an error says about a call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) op: &'static str,
     pub(crate) size: usize,
@@ -46,9 +48,43 @@ pub(crate) struct Watch {
     pub(crate) at: &'static Location<'static>,
 }
 
+/// Where the calls of a captured step report: the same place at each replay.
+#[derive(Debug)]
+pub(crate) struct Fixed<R: Runtime> {
+    buffer: Arc<R::Buffer>,
+    watches: Vec<Watch>,
+}
+
+impl<R: Runtime> Fixed<R> {
+    /// Places for the calls of these watches, in order; there is one at least.
+    pub(crate) fn new(device: &R::Device, watches: Vec<Watch>) -> Result<Arc<Self>> {
+        let buffer = R::allocate(device, watches.len() * BYTES)?;
+        R::write(device, &buffer, 0, &vec![0; watches.len() * BYTES])?;
+        Ok(Arc::new(Fixed { buffer: Arc::new(buffer), watches }))
+    }
+
+    pub(crate) fn buffer(&self) -> &Arc<R::Buffer> {
+        &self.buffer
+    }
+}
+
 impl<R: Runtime> Faults<R> {
     pub(crate) fn new() -> Self {
-        Faults(Mutex::new(Pending { buffer: None, calls: Vec::new(), found: Vec::new() }))
+        let (calls, replays, found) = (Vec::new(), Vec::new(), Vec::new());
+        Faults(Mutex::new(Pending { buffer: None, calls, replays, found }))
+    }
+
+    /// Queues a captured step by `queue`, with the lock held as in `watched`.
+    pub(crate) fn replayed<T>(
+        &self,
+        fixed: &Arc<Fixed<R>>,
+        queue: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let mut pending = self.0.lock();
+        if !pending.replays.iter().any(|(known, _)| Arc::ptr_eq(known, fixed)) {
+            pending.replays.push((fixed.clone(), THREAD.with(Arc::downgrade)));
+        }
+        queue()
     }
 
     /// Queues a call by `launch`, which gets the buffer and the call's number. The lock is held so long, so
@@ -89,24 +125,49 @@ impl<R: Runtime> Faults<R> {
 
 impl<R: Runtime> Pending<R> {
     fn look(&mut self, device: &R::Device) -> Result<()> {
-        let Some(buffer) = self.buffer.as_ref().filter(|_| !self.calls.is_empty()) else {
-            return Ok(());
-        };
-        let mut bytes = vec![0; self.calls.len() * BYTES];
-        R::read(device, buffer, 0, &mut bytes)?;
-        if bytes.iter().any(|&byte| byte != 0) {
-            R::write(device, buffer, 0, &vec![0; bytes.len()])?;
+        if let Some(buffer) = self.buffer.as_ref().filter(|_| !self.calls.is_empty()) {
+            let faults = taken::<R>(device, buffer, self.calls.len())?;
+            for ((watch, thread), fault) in self.calls.drain(..).zip(faults) {
+                self.found.extend(fault.and_then(|index| first(&self.found, index, watch, thread)));
+            }
         }
-        for ((watch, thread), fault) in self.calls.drain(..).zip(bytes.chunks_exact(BYTES)) {
-            let first = !self.found.iter().any(|(_, known)| known.ptr_eq(&thread));
-            if fault[..4] != [0; 4] && first {
-                let index = i64::from_ne_bytes(fault[8..].try_into().expect("eight of the bytes"));
-                let Watch { op, size, shape, at } = watch;
-                let called = Some(at);
-                let error = Error::Index { op, what: "index", index, size, shape, called };
-                self.found.push((error, thread));
+        for (fixed, thread) in std::mem::take(&mut self.replays) {
+            let faults = taken::<R>(device, &fixed.buffer, fixed.watches.len())?;
+            for (watch, fault) in fixed.watches.iter().zip(faults) {
+                let (watch, thread) = (watch.clone(), thread.clone());
+                self.found.extend(fault.and_then(|index| first(&self.found, index, watch, thread)));
             }
         }
         Ok(())
     }
+}
+
+/// The indices that so many calls have reported in a buffer, which is cleared.
+fn taken<R: Runtime>(
+    device: &R::Device,
+    buffer: &R::Buffer,
+    calls: usize,
+) -> Result<Vec<Option<i64>>> {
+    let mut bytes = vec![0; calls * BYTES];
+    R::read(device, buffer, 0, &mut bytes)?;
+    if bytes.iter().any(|&byte| byte != 0) {
+        R::write(device, buffer, 0, &vec![0; bytes.len()])?;
+    }
+    let fault = |fault: &[u8]| {
+        let index = fault[8..].try_into().expect("eight of the bytes");
+        (fault[..4] != [0; 4]).then(|| i64::from_ne_bytes(index))
+    };
+    Ok(bytes.chunks_exact(BYTES).map(fault).collect())
+}
+
+/// The error of a call, if none of its thread's calls before has one.
+fn first(
+    found: &[(Error, Weak<()>)],
+    index: i64,
+    Watch { op, size, shape, at }: Watch,
+    thread: Weak<()>,
+) -> Option<(Error, Weak<()>)> {
+    let called = Some(at);
+    let error = Error::Index { op, what: "index", index, size, shape, called };
+    (!found.iter().any(|(_, known)| known.ptr_eq(&thread))).then_some((error, thread))
 }

@@ -4,14 +4,16 @@ use std::hash::Hash;
 use std::panic::Location;
 
 use bytemuck::Pod;
-use kiln_tensor_core::{DType, Error, Result, Shape, Tensor, raise};
+use kiln_tensor_core::graph::Live;
+use kiln_tensor_core::{DType, Error, Kernel, Result, Scalar, Shape, Tensor, raise};
 use smallvec::SmallVec;
 
 use crate::Gpu;
 use crate::faults::Watch;
-use crate::opened::{Args, Opened};
-use crate::runtime::{Arg, Runtime, Traits};
+use crate::opened::Opened;
+use crate::runtime::{Runtime, Traits};
 use crate::source::Operand;
+use crate::storage::Storage;
 
 /// What a result is, or a panic with the typed error of the device.
 #[track_caller]
@@ -47,19 +49,31 @@ pub(crate) fn supported<R: Runtime>(
 
 /// A launch in the making: arguments in the order of the kernel's parameters.
 pub(crate) struct Call<'a, R: Runtime> {
-    device: &'a R::Device,
-    watch: Option<Watch>,
-    args: SmallVec<[Value<'a, R>; 12]>,
+    pub(crate) device: &'a R::Device,
+    pub(crate) watch: Option<Watch>,
+    pub(crate) live: Option<LiveArgs>,
+    pub(crate) args: SmallVec<[Value<'a, R>; 12]>,
 }
 
-enum Value<'a, R: Runtime> {
-    Buffer(&'a R::Buffer),
+pub(crate) enum Value<'a, R: Runtime> {
+    /// Of a tensor that has some.
+    Elements(&'a Storage<R>),
     Bytes(SmallVec<[u8; 80]>),
+}
+
+/// Arguments that are worked out anew for each replay of the step that is captured.
+#[derive(Clone)]
+pub(crate) struct LiveArgs {
+    /// See `Live::number`.
+    pub(crate) number: usize,
+    /// The position of the first.
+    pub(crate) first: usize,
+    pub(crate) dtypes: SmallVec<[DType; 8]>,
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
     pub(crate) fn new(device: &'a R::Device) -> Self {
-        Call { device, watch: None, args: SmallVec::new() }
+        Call { device, watch: None, live: None, args: SmallVec::new() }
     }
 
     /// A number or a struct.
@@ -76,7 +90,21 @@ impl<'a, R: Runtime> Call<'a, R> {
             let (left, right) = (self.device.to_string(), x.device().to_string());
             raise(Error::Device { op: "backend", left, right });
         }
-        self.args.push(Value::Buffer(x.storage().buffer().expect("an element to work on")));
+        self.args.push(Value::Elements(x.storage()));
+        self
+    }
+
+    /// The values of a program's parameters, as its kernel declares them.
+    pub(crate) fn params(mut self, kernel: Kernel<'_>) -> Self {
+        let dtypes = kernel.expr.params();
+        self.live = kernel.live.and_then(Live::number).map(|number| LiveArgs {
+            number,
+            first: self.args.len(),
+            dtypes: SmallVec::from_slice(dtypes),
+        });
+        for (&dtype, &value) in dtypes.iter().zip(kernel.params) {
+            self.args.push(Value::Bytes(SmallVec::from_slice(&param(dtype, value))));
+        }
         self
     }
 
@@ -133,12 +161,36 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         let opened = opened::<R>(self.device);
         let kernel = done(opened.kernel(self.device, entry, key, body));
-        let args = self.args.iter().map(|arg| match arg {
-            Value::Buffer(buffer) => Arg::Buffer(*buffer),
-            Value::Bytes(bytes) => Arg::Bytes(bytes),
-        });
-        let args: Args<'_, R> = args.collect();
-        let kernel = (entry, kernel.kernel());
-        done(opened.launch(self.device, kernel, (groups, group), &args, self.watch));
+        done(opened.launch((entry, &kernel), (groups, group), self));
+    }
+}
+
+/// The bytes of a program's parameter, as its kernel declares it.
+pub(crate) fn param(dtype: DType, value: Scalar) -> SmallVec<[u8; 8]> {
+    match dtype.compute() {
+        DType::F64 => SmallVec::from_slice(&value.to_f64().to_ne_bytes()),
+        DType::F32 => SmallVec::from_slice(&(value.to_f64() as f32).to_ne_bytes()),
+        _ => SmallVec::from_slice(&whole(value, dtype).to_ne_bytes()),
+    }
+}
+
+/// A number as an integer dtype holds it.
+fn whole(value: Scalar, dtype: DType) -> i64 {
+    if dtype == DType::Bool {
+        return i64::from(value.to_bool());
+    }
+    let v = value.to_i64();
+    let from_float = matches!(value, Scalar::F64(_));
+    let v = if from_float && dtype != DType::I64 {
+        v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))
+    } else {
+        v
+    };
+    match dtype {
+        DType::I32 => i64::from(v as i32),
+        DType::I16 => i64::from(v as i16),
+        DType::I8 => i64::from(v as i8),
+        DType::U8 => i64::from(v as u8),
+        _ => v,
     }
 }

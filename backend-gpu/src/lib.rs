@@ -12,6 +12,7 @@
 //! | `memory/` | the caching allocator |
 //! | `library.rs` | work that a driver's library may do instead of a kernel |
 //! | `faults.rs` | indices that kernels find out of range |
+//! | `graph/` | captured steps: recording, replaying |
 //! | `kernels.rs`, `disk.rs` | compiling once: in memory, on disk |
 //! | `launch.rs` | passing arguments, launching |
 //! | `place.rs` | layouts as kernels get them |
@@ -37,6 +38,7 @@
 mod backend;
 mod disk;
 mod faults;
+mod graph;
 mod kernels;
 mod launch;
 pub mod library;
@@ -53,7 +55,7 @@ use std::marker::PhantomData;
 
 pub use kernels::compilations;
 pub use opened::{Opened, Scratch};
-pub use runtime::{Arg, DeviceKind, Dialect, Launch, Runtime, Traits};
+pub use runtime::{Arg, DeviceKind, Dialect, Launch, Prepared, Runtime, Traits, Work};
 pub use storage::Storage;
 
 /// The backend on the devices of a driver.

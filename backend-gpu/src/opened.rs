@@ -7,11 +7,14 @@ use kiln_tensor_core::{Error, MemoryStats, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::faults::{Faults, Watch};
+use crate::faults::{Faults, Fixed};
+use crate::graph::{Recorded, Recorder, recording, refused};
 use crate::kernels::{Kernels, Slot};
+use crate::launch::{Call, Value};
 use crate::library::Task;
-use crate::memory::{Block, Memory};
+use crate::memory::{Block, Memory, Pool};
 use crate::runtime::{Arg, Launch};
+use crate::storage::Storage;
 use crate::{Runtime, Traits};
 
 /// A device that its driver has opened: what it can do, and what this crate keeps of it. A driver makes one
@@ -63,13 +66,19 @@ impl<R: Runtime> Opened<R> {
     }
 
     /// A block of at least `bytes`, more than 0, with unspecified content.
-    pub(crate) fn take(&self, device: &R::Device, bytes: usize) -> Result<Block<R>> {
-        self.asked(device, || self.memory.take(device, &self.traits, bytes))
+    pub(crate) fn take(
+        &self,
+        device: &R::Device,
+        bytes: usize,
+        pool: Option<Pool>,
+    ) -> Result<Block<R>> {
+        self.asked(device, || self.memory.take(device, &self.traits, bytes, pool))
     }
 
     /// Memory for work that is about to be queued, and for no longer.
     pub fn scratch(&'static self, device: &R::Device, bytes: usize) -> Result<Scratch<R>> {
-        Ok(Scratch { block: self.take(device, bytes)?, opened: self })
+        let pool = recording(self, |recorder| recorder.pool());
+        Ok(Scratch { block: self.take(device, bytes, pool)?, opened: self })
     }
 
     /// Takes a block back.
@@ -77,29 +86,48 @@ impl<R: Runtime> Opened<R> {
         self.memory.give(block);
     }
 
-    /// See `Runtime::write`.
-    pub(crate) fn write(&self, device: &R::Device, to: &R::Buffer, bytes: &[u8]) -> Result<()> {
-        self.asked(device, || R::write(device, to, 0, bytes))
+    /// Segments for a captured step, until `close_pool`.
+    pub(crate) fn open_pool(&self) -> Pool {
+        self.memory.open(&self.traits)
     }
 
-    /// See `Runtime::copy`.
+    pub(crate) fn close_pool(&self, pool: Pool) {
+        self.memory.close(pool);
+    }
+
+    /// Copies to the beginning of a tensor's elements. See `Runtime::write`.
+    pub(crate) fn write(&self, device: &R::Device, to: &Storage<R>, bytes: &[u8]) -> Result<()> {
+        if recording(self, |_| ()).is_none() {
+            return self.asked(device, || R::write(device, to.buffer(), 0, bytes));
+        }
+        // Kept apart from the step's memory, which is written over again by a replay.
+        let kept = Storage::apart(device, bytes.len())?;
+        self.asked(device, || R::write(device, kept.buffer(), 0, bytes))?;
+        self.copy(device, (&kept, 0), to, bytes.len())
+    }
+
+    /// Copies from a place to the beginning of a tensor's elements. See `Runtime::copy`.
     pub(crate) fn copy(
         &self,
         device: &R::Device,
-        from: (&R::Buffer, usize),
-        to: &R::Buffer,
+        from: (&Storage<R>, usize),
+        to: &Storage<R>,
         bytes: usize,
     ) -> Result<()> {
-        self.asked(device, || R::copy(device, from, (to, 0), bytes))
+        recording(self, |recorder| recorder.copy(from, to, bytes));
+        let from = (from.0.buffer(), from.1);
+        self.asked(device, || R::copy(device, from, (to.buffer(), 0), bytes))
     }
 
     /// See `Runtime::read`. Reports what went wrong in the work before it.
     pub(crate) fn read(
         &self,
         device: &R::Device,
-        from: (&R::Buffer, usize),
+        (from, start): (&Storage<R>, usize),
         bytes: &mut [u8],
     ) -> Result<()> {
+        refused(self, device)?;
+        let from = (from.buffer(), start);
         self.asked(device, || R::read(device, from.0, from.1, bytes).map_err(|e| self.late(e)))?;
         self.asked(device, || self.faults.check(device))?;
         self.kernels.keep(device);
@@ -108,6 +136,7 @@ impl<R: Runtime> Opened<R> {
 
     /// See `Runtime::sync`. Reports what went wrong in the work before it.
     pub(crate) fn sync(&self, device: &R::Device) -> Result<()> {
+        refused(self, device)?;
         self.asked(device, || R::sync(device).map_err(|error| self.late(error)))?;
         self.asked(device, || self.faults.check(device))?;
         self.kernels.keep(device);
@@ -129,12 +158,17 @@ impl<R: Runtime> Opened<R> {
     /// range, and the number that it gives then.
     pub(crate) fn launch(
         &self,
-        device: &R::Device,
-        (entry, kernel): (&'static str, &R::Kernel),
+        (entry, slot): (&'static str, &Arc<Slot<R>>),
         (groups, group): (usize, usize),
-        args: &[Arg<'_, R::Buffer>],
-        watch: Option<Watch>,
+        call: Call<'_, R>,
     ) -> Result<()> {
+        recording(self, |recorder| recorder.launch((entry, slot), (groups, group), &call));
+        let (device, kernel) = (call.device, slot.kernel());
+        let args = call.args.iter().map(|arg| match arg {
+            Value::Elements(storage) => Arg::Buffer(storage.buffer()),
+            Value::Bytes(bytes) => Arg::Bytes(bytes),
+        });
+        let args: Args<'_, R> = args.collect();
         let queue = |args: &[Arg<'_, R::Buffer>]| {
             *self.last.lock() = Some(entry);
             let launch = Launch { groups, group, args };
@@ -149,8 +183,8 @@ impl<R: Runtime> Opened<R> {
             }
         };
         self.asked(device, || {
-            let result = match watch {
-                None => queue(args),
+            let result = match call.watch {
+                None => queue(&args),
                 Some(watch) => self.faults.watched(device, watch, |buffer, number| {
                     let number = number.to_ne_bytes();
                     let more = [Arg::Buffer(buffer), Arg::Bytes(&number)];
@@ -163,11 +197,39 @@ impl<R: Runtime> Opened<R> {
 
     /// Offers work to the driver's libraries. `false`: kernels of this crate are to do it.
     pub(crate) fn library(&self, device: &R::Device, task: &Task<'_, R::Buffer>) -> Result<bool> {
+        if recording(self, |_| ()).is_some() {
+            // What a library queues cannot be queued again by this crate.
+            return Ok(false);
+        }
         let done = self.asked(device, || R::library(device, task))?;
         if done {
             *self.last.lock() = Some(task.name());
         }
         Ok(done)
+    }
+
+    /// The step of a record, ready to be replayed.
+    pub(crate) fn prepared(
+        &'static self,
+        device: &R::Device,
+        recorder: Recorder<R>,
+    ) -> Result<Recorded<R>> {
+        self.asked(device, || Recorded::new(device, self, recorder))
+    }
+
+    /// Queues a captured step, whose calls report to `faults`; `queue` gives the last kernel's name.
+    pub(crate) fn replayed(
+        &self,
+        device: &R::Device,
+        faults: Option<&Arc<Fixed<R>>>,
+        queue: impl FnOnce() -> Result<&'static str>,
+    ) -> Result<()> {
+        let last = self.asked(device, || match faults {
+            None => queue(),
+            Some(faults) => self.faults.replayed(faults, queue),
+        })?;
+        *self.last.lock() = Some(last);
+        Ok(())
     }
 
     /// Asks the driver, unless the device is lost.
@@ -216,7 +278,7 @@ impl<R: Runtime> Drop for Scratch<R> {
 }
 
 /// An error of a driver that was to queue a kernel.
-fn failed(error: Error, kernel: &str) -> Error {
+pub(crate) fn failed(error: Error, kernel: &str) -> Error {
     match error {
         Error::Backend { device, why } => {
             Error::KernelFailed { device, kernel: kernel.to_owned(), why }

@@ -89,6 +89,29 @@ pub struct Launch<'a, B> {
     pub args: &'a [Arg<'a, B>],
 }
 
+/// A part of a captured step.
+#[derive(Debug)]
+pub enum Work<'a, R: Runtime> {
+    /// See [`Runtime::launch`].
+    Launch(&'a R::Kernel, Launch<'a, R::Buffer>),
+    /// See [`Runtime::copy`].
+    Copy {
+        /// From this place,
+        from: (&'a R::Buffer, usize),
+        /// to the beginning of this buffer,
+        to: &'a R::Buffer,
+        /// so many bytes.
+        bytes: usize,
+    },
+}
+
+/// A captured step as a driver keeps it, to be queued at once.
+pub trait Prepared<R: Runtime>: Debug + Send {
+    /// Queues the work, with other numbers in the launches at these positions; kernels, sizes and buffers are
+    /// as they were.
+    fn run(&mut self, device: &R::Device, changed: &[(usize, Work<'_, R>)]) -> Result<()>;
+}
+
 /// A driver: memory, programs and one queue in order per device. Nothing waits for the device but `read` and
 /// `sync`.
 ///
@@ -180,6 +203,16 @@ pub trait Runtime: Debug + Send + Sync + Sized + 'static {
     fn library(device: &Self::Device, task: &Task<'_, Self::Buffer>) -> Result<bool> {
         let _ = (device, task);
         Ok(false)
+    }
+
+    /// Makes one thing of a captured step, from a driver that has such; else its work is queued part by part
+    /// at each replay. Buffers and kernels live longer than what this gives.
+    fn prepare(
+        device: &Self::Device,
+        work: &[Work<'_, Self>],
+    ) -> Result<Option<Box<dyn Prepared<Self>>>> {
+        let _ = (device, work);
+        Ok(None)
     }
 
     /// Waits until all that was queued is done.

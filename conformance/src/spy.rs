@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
     AttentionSpec, Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout, MemoryStats,
-    Outputs, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 /// Backend `B`, with every call counted.
@@ -237,6 +238,16 @@ impl<B: Backend> Backend for Spy<B> {
     fn empty_cache(device: &B::Device) {
         count("empty_cache");
         B::empty_cache(device);
+    }
+
+    fn has_graphs(device: &B::Device) -> bool {
+        count("has_graphs");
+        B::has_graphs(device)
+    }
+
+    fn capture(device: &B::Device, step: &mut dyn FnMut()) -> Result<Box<dyn Replay>> {
+        count("capture");
+        B::capture(device, step)
     }
 
     fn map(

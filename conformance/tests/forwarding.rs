@@ -101,6 +101,8 @@ const METHODS: &[(&str, Leaves, Call)] = &[
     ("memory", Nothing, |_| { W::memory(&Dev); vec![] }),
     ("reset_peak_memory", Nothing, |_| { W::reset_peak_memory(&Dev); vec![] }),
     ("empty_cache", Nothing, |_| { W::empty_cache(&Dev); vec![] }),
+    ("has_graphs", Nothing, |_| { W::has_graphs(&Dev); vec![] }),
+    ("capture", Nothing, |_| { assert!(W::capture(&Dev, &mut || ()).is_err()); vec![] }),
     ("map", Node("DoubleBackward"), |o| {
         let program = program(&o.matrix);
         vec![W::map(Kernel::new(&program), &[&o.matrix], o.matrix.shape(), &Dev)]

@@ -60,6 +60,8 @@ const NO_PRIMITIVES: &[&str] = &[
     "memory",
     "reset_peak_memory",
     "empty_cache",
+    "has_graphs",
+    "capture",
     "adopt",
     "records",
     "requires_grad",

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kiln_tensor_core::backend::insides;
+use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
     AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats,
-    Outputs, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
+    Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
 };
 use smallvec::SmallVec;
 
@@ -94,6 +95,14 @@ impl Backend for Any {
 
     fn empty_cache(device: &Device) {
         on!(device, K, on => K::empty_cache(on));
+    }
+
+    fn has_graphs(device: &Device) -> bool {
+        on!(device, K, on => K::has_graphs(on))
+    }
+
+    fn capture(device: &Device, step: &mut dyn FnMut()) -> Result<Box<dyn Replay>> {
+        on!(device, K, on => K::capture(on, step))
     }
 
     fn map(

@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::graph::Replay;
 use crate::{
     AttentionSpec, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats,
-    PoolSpec, Shape, Tensor, ViewOp, compose, raise,
+    PoolSpec, Result, Shape, Tensor, ViewOp, compose, raise,
 };
 
 /// The tensors that a primitive with several results gives.
@@ -301,6 +302,22 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// Tensors joined along `dim`: one dtype, and one size in every other dim.
     fn cat(tensors: &[&Tensor<Self>], dim: usize) -> Tensor<Self> {
         compose::cat(tensors, dim)
+    }
+
+    // ------------------------------------------------------------------ provided: graphs
+
+    /// Whether steps on the device can be captured.
+    fn has_graphs(device: &Self::Device) -> bool {
+        let _ = device;
+        false
+    }
+
+    /// Calls `step` once, and gives what replays the work that this thread has asked of the device in it; see
+    /// [`crate::graph`], whose `capture` is the only caller.
+    fn capture(device: &Self::Device, step: &mut dyn FnMut()) -> Result<Box<dyn Replay>> {
+        let _ = step;
+        let why = "it has no graphs".into();
+        Err(Error::Unsupported { op: "graph::capture", backend: device.to_string(), why })
     }
 
     // ------------------------------------------------------------------ provided: fused

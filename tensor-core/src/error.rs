@@ -71,6 +71,14 @@ pub enum Error {
         /// What happened and what to do instead.
         why: String,
     },
+    /// A misuse of captured steps: what cannot be replayed.
+    #[error("{op}: {why}")]
+    Capture {
+        /// The op's name.
+        op: &'static str,
+        /// What happened and what to do instead.
+        why: String,
+    },
     /// An argument outside its domain.
     #[error("{op}: {why}")]
     Argument {

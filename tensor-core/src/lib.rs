@@ -11,6 +11,7 @@ mod display;
 mod dtype;
 mod error;
 pub mod expr;
+pub mod graph;
 mod handle;
 mod host;
 mod layout;

@@ -1,7 +1,10 @@
 //! `map`: the program's own derivative, again one `map`; sums where an input was broadcast.
 
 use kiln_tensor_core::expr::Op;
-use kiln_tensor_core::{Backend, Expr, Kernel, Layout, ReduceOp, Scalar, Shape, Tensor, ViewOp};
+use kiln_tensor_core::graph::Live;
+use kiln_tensor_core::{
+    Backend, Error, Expr, Kernel, Layout, ReduceOp, Scalar, Shape, Tensor, ViewOp, raise,
+};
 use smallvec::SmallVec;
 
 use super::{Context, Gradients, Rule, backward_name, zeros};
@@ -9,7 +12,8 @@ use super::{Context, Gradients, Rule, backward_name, zeros};
 /// A program on inputs that broadcast to a shape, and which of them are among the saved tensors.
 pub(crate) struct Pointwise {
     pub(crate) expr: Expr,
-    pub(crate) params: SmallVec<[Scalar; 2]>,
+    params: SmallVec<[Scalar; 2]>,
+    live: Option<Live>,
     shape: Layout,
     inputs: SmallVec<[Layout; 3]>,
     kept: u64,
@@ -27,6 +31,7 @@ impl Pointwise {
         Pointwise {
             expr: kernel.expr.clone(),
             params: SmallVec::from_slice(kernel.params),
+            live: kernel.live.cloned(),
             shape,
             inputs: inputs.iter().map(|x| x.layout().clone()).collect(),
             kept,
@@ -102,8 +107,17 @@ impl Pointwise {
         results
     }
 
-    fn kernel<'a>(&'a self, expr: &'a Expr) -> Kernel<'a> {
-        Kernel::with(expr, &self.params)
+    /// A program with the parameters of the one that was recorded.
+    pub(crate) fn kernel<'a>(&'a self, expr: &'a Expr) -> Kernel<'a> {
+        if self.live.as_ref().is_some_and(Live::is_past) {
+            raise(Error::Autograd {
+                op: backward_name(self.expr.name()),
+                why: "the captured step that ran forward has been replayed since, with other random numbers; \
+                      call backward in the step"
+                    .into(),
+            });
+        }
+        Kernel::with(expr, &self.params).live(self.live.as_ref())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `reduce`: the gradient of the combination, then that of the program applied first.
 
-use kiln_tensor_core::{Backend, Fused, Kernel, ReduceOp, Tensor, Val};
+use kiln_tensor_core::{Backend, Fused, ReduceOp, Tensor, Val};
 
 use super::{Context, Gradients, Pointwise, Rule, backward_name, only};
 
@@ -30,7 +30,7 @@ impl Rule for Reduce {
         }
         let (inputs, result) = cx.saved.split_at(cx.saved.len() - 1);
         let operands: Vec<&Tensor<T>> = inputs.iter().collect();
-        let kernel = Kernel::with(&self.pointwise.expr, &self.pointwise.params);
+        let kernel = self.pointwise.kernel(&self.pointwise.expr);
         let shape = self.pointwise.shape();
         let values = T::map(kernel, &operands, shape, grad.device());
         let grad = match self.op {

@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kiln_backend_gpu::{Arg, DeviceKind, Dialect, Gpu, Launch, Opened, Runtime, Traits};
+use kiln_backend_gpu::{
+    Arg, DeviceKind, Dialect, Gpu, Launch, Opened, Prepared, Runtime, Traits, Work,
+};
 use kiln_tensor_core::{Error, Result};
 use parking_lot::Mutex;
 
@@ -59,6 +61,8 @@ pub struct Machine {
     pub compiled: AtomicUsize,
     pub loaded: AtomicUsize,
     pub launched: AtomicUsize,
+    /// The positions that changed in each run of a prepared step.
+    pub runs: Mutex<Vec<Vec<usize>>>,
     pub syncs: AtomicUsize,
 }
 
@@ -126,6 +130,11 @@ impl Drop for Block {
 }
 
 impl Buffer {
+    /// Its block, and where it lies in it.
+    pub fn place(&self) -> (usize, std::ops::Range<usize>) {
+        (Arc::as_ptr(&self.memory).addr(), self.offset..self.offset + self.bytes)
+    }
+
     /// Its content, to be read or changed.
     pub fn with<T>(&self, offset: usize, bytes: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
         assert!(offset + bytes <= self.bytes, "{offset} + {bytes} of {}", self.bytes);
@@ -137,6 +146,8 @@ impl Buffer {
 pub const WITHOUT_F64: usize = 500;
 /// From this device on, kernels have binaries.
 pub const WITH_BINARIES: usize = 1000;
+/// From this device on, up to those with binaries, captured steps are prepared.
+pub const WITH_GRAPHS: usize = 600;
 pub const LARGEST: usize = 256 << 20;
 pub const MEMORY: usize = 1 << 30;
 
@@ -242,8 +253,30 @@ impl Runtime for Fake {
         Ok(())
     }
 
+    fn prepare(
+        device: &FakeDevice,
+        work: &[Work<'_, Fake>],
+    ) -> Result<Option<Box<dyn Prepared<Fake>>>> {
+        Ok((WITH_GRAPHS..WITH_BINARIES)
+            .contains(&device.0)
+            .then(|| Box::new(Counted(work.len())) as _))
+    }
+
     fn sync(device: &FakeDevice) -> Result<()> {
         device.machine().syncs.fetch_add(1, Ordering::Relaxed);
         device.at(Verb::Sync, 0)
+    }
+}
+
+/// A prepared step: how many parts it has.
+#[derive(Debug)]
+struct Counted(usize);
+
+impl Prepared<Fake> for Counted {
+    fn run(&mut self, device: &FakeDevice, changed: &[(usize, Work<'_, Fake>)]) -> Result<()> {
+        device.at(Verb::Launch, self.0)?;
+        assert!(changed.iter().all(|(at, work)| *at < self.0 && matches!(work, Work::Launch(..))));
+        device.machine().runs.lock().push(changed.iter().map(|(at, _)| *at).collect());
+        Ok(())
     }
 }

@@ -23,6 +23,7 @@ pub use eval::{Evaluator, eval};
 pub use operators::IntoVal;
 pub use val::Val;
 
+use crate::graph::Live;
 use crate::{DType, Scalar};
 
 /// An elementwise program. A cheap handle: clones share the program and what backends cached for it.
@@ -371,17 +372,24 @@ pub struct Kernel<'a> {
     pub expr: &'a Expr,
     /// One value per entry of `expr.params()`.
     pub params: &'a [Scalar],
+    /// Where the values come from in a replay, if the kernel is part of a captured step and they change.
+    pub live: Option<&'a Live>,
 }
 
 impl<'a> Kernel<'a> {
     /// A program without parameters.
     pub fn new(expr: &'a Expr) -> Self {
-        Kernel { expr, params: &[] }
+        Kernel { expr, params: &[], live: None }
     }
 
     /// A program with parameters.
     pub fn with(expr: &'a Expr, params: &'a [Scalar]) -> Self {
         debug_assert_eq!(expr.params().len(), params.len(), "{}: parameter count", expr.name());
-        Kernel { expr, params }
+        Kernel { expr, params, live: None }
+    }
+
+    /// The same, with other values at each replay of a captured step.
+    pub fn live(self, live: Option<&'a Live>) -> Self {
+        Kernel { live, ..self }
     }
 }

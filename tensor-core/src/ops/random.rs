@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 
 use super::pointwise::{PerDType, writable};
 use crate::expr::Builder;
+use crate::graph::Live;
 use crate::{
-    Backend, DType, Error, Expr, Kernel, Options, Scalar, Shape, Tensor, Val, next_draw, raise,
+    Backend, DType, Device, Error, Expr, Kernel, Options, RngState, Scalar, Shape, Tensor, Val,
+    next_draw, raise,
 };
 
 /// A distribution with two numbers: what it makes of two uniform random numbers.
@@ -43,12 +45,13 @@ impl Distribution {
         })
     }
 
-    fn params<B: Backend>(device: &B::Device, a: f64, b: f64) -> [Scalar; 5] {
-        // The second stream lies beside the first: the highest bit tells them apart.
-        let draw = next_draw(device);
-        let second = draw.stream ^ (1 << 63);
-        let bits = [draw.seed, draw.stream, second].map(|bits| Scalar::I64(bits as i64));
-        [bits[0], bits[1], bits[2], Scalar::F64(a), Scalar::F64(b)]
+    fn params<D: Device>(device: &D, a: f64, b: f64) -> ([Scalar; 5], Option<Live>) {
+        drawn(device, move |draw| {
+            // The second stream lies beside the first: the highest bit tells them apart.
+            let second = draw.stream ^ (1 << 63);
+            let bits = [draw.seed, draw.stream, second].map(|bits| Scalar::I64(bits as i64));
+            [bits[0], bits[1], bits[2], Scalar::F64(a), Scalar::F64(b)]
+        })
     }
 
     fn make<B: Backend>(
@@ -59,17 +62,30 @@ impl Distribution {
         b: f64,
     ) -> Tensor<B> {
         let expr = self.program(options.dtype.unwrap_or(DType::F32));
-        let params = Self::params::<B>(options.device, a, b);
-        B::map(Kernel::with(expr, &params), &[], shape, options.device)
+        let (params, live) = Self::params(options.device, a, b);
+        B::map(Kernel::with(expr, &params).live(live.as_ref()), &[], shape, options.device)
     }
 
     #[track_caller]
     fn fill<B: Backend>(&self, x: &Tensor<B>, a: f64, b: f64) -> Tensor<B> {
         writable(self.name, x, DType::Bool);
-        let params = Self::params::<B>(x.device(), a, b);
-        B::map_into(Kernel::with(self.program(x.dtype()), &params), &[], &[x]);
+        let (params, live) = Self::params(x.device(), a, b);
+        let kernel = Kernel::with(self.program(x.dtype()), &params).live(live.as_ref());
+        B::map_into(kernel, &[], &[x]);
         x.clone()
     }
+}
+
+/// Parameters made of the next draw of the device's generator; in each replay of a captured step, of another one.
+fn drawn<D: Device, const N: usize>(
+    device: &D,
+    params: impl Fn(RngState) -> [Scalar; N] + Copy + Send + Sync + 'static,
+) -> ([Scalar; N], Option<Live>) {
+    let live = Live::captured(|| {
+        let device = device.clone();
+        move || Ok(params(next_draw(&device)).into_iter().collect())
+    });
+    (params(next_draw(device)), live)
 }
 
 static UNIFORM: Distribution =
@@ -130,10 +146,12 @@ impl<B: Backend> Tensor<B> {
             let out = (low + steps.min(count - 1)).cast(dtype).id();
             builder.finish("randint", &[(out, dtype)])
         });
-        let draw = next_draw(options.device);
         let count = high.saturating_sub(low);
-        let params = [draw.seed as i64, draw.stream as i64, low, count].map(Scalar::I64);
-        B::map(Kernel::with(expr, &params), &[], &shape.into(), options.device)
+        let (params, live) = drawn(options.device, move |draw| {
+            [draw.seed as i64, draw.stream as i64, low, count].map(Scalar::I64)
+        });
+        let kernel = Kernel::with(expr, &params).live(live.as_ref());
+        B::map(kernel, &[], &shape.into(), options.device)
     }
 
     /// The integers `0 .. n` in random order, `i64`.
@@ -166,9 +184,11 @@ impl<B: Backend> Tensor<B> {
             let out = u.lt(builder.input(0).cast(dtype.compute())).cast(dtype).id();
             builder.finish("bernoulli", &[(out, dtype)])
         });
-        let draw = next_draw(self.device());
-        let params = [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64));
-        B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device())
+        let (params, live) = drawn(self.device(), |draw| {
+            [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64))
+        });
+        let kernel = Kernel::with(expr, &params).live(live.as_ref());
+        B::map(kernel, &[self], self.shape(), self.device())
     }
 
     /// Overwrites the elements with uniform random numbers in `[low, high)`.
@@ -221,11 +241,13 @@ impl<B: Backend> Tensor<B> {
             let out = kept.select(x * numbers[1], x.lit(0.0)).cast(dtype).id();
             builder.finish("dropout", &[(out, dtype)])
         });
-        let draw = next_draw(self.device());
-        let bits = [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64));
         let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
-        let params = [bits[0], bits[1], Scalar::F64(p), Scalar::F64(scale)];
-        B::map(Kernel::with(expr, &params), &[self], self.shape(), self.device())
+        let (params, live) = drawn(self.device(), move |draw| {
+            let bits = [draw.seed, draw.stream].map(|bits| Scalar::I64(bits as i64));
+            [bits[0], bits[1], Scalar::F64(p), Scalar::F64(scale)]
+        });
+        let kernel = Kernel::with(expr, &params).live(live.as_ref());
+        B::map(kernel, &[self], self.shape(), self.device())
     }
 
     /// `dropout` of whole channels: the first two dims of `[n, c, …]` (Tompson et al. 2015).

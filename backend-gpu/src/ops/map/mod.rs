@@ -4,7 +4,7 @@ mod kernels;
 
 use std::fmt::Write;
 
-use kiln_tensor_core::{DType, Expr, Kernel, Layout, Outputs, Scalar, Shape, Tensor};
+use kiln_tensor_core::{DType, Expr, Kernel, Layout, Outputs, Shape, Tensor};
 use smallvec::SmallVec;
 
 use self::kernels::{BLOCK, Pass, Step};
@@ -104,7 +104,7 @@ fn launch<R: Runtime>(
     let width = Width::of(numel);
     let key = (expr, special, way, &steps, width);
     let pass = Pass { expr, operands: &operands, steps: &steps, width };
-    let call = with_params(call, kernel);
+    let call = call.params(kernel);
     match way {
         Way::Any => call.run("map", key, items, || pass.any()),
         Way::Flat => call.run("map", key, items, || pass.flat()),
@@ -146,42 +146,6 @@ fn pack<'a, R: Runtime>(
 pub(crate) fn inputs_of(expr: &Expr, special: bool) -> Vec<Operand> {
     let input = |(k, &dtype): (usize, &DType)| Operand::new(format!("x{k}"), dtype, special);
     expr.inputs().iter().enumerate().map(input).collect()
-}
-
-/// The values of a program's parameters, as the kernel declares them.
-pub(crate) fn with_params<'a, R: Runtime>(
-    mut call: Call<'a, R>,
-    kernel: Kernel<'_>,
-) -> Call<'a, R> {
-    for (&dtype, &value) in kernel.expr.params().iter().zip(kernel.params) {
-        call = match dtype.compute() {
-            DType::F64 => call.value(value.to_f64()),
-            DType::F32 => call.value(value.to_f64() as f32),
-            _ => call.value(whole(value, dtype)),
-        };
-    }
-    call
-}
-
-/// A number as an integer dtype holds it.
-fn whole(value: Scalar, dtype: DType) -> i64 {
-    if dtype == DType::Bool {
-        return i64::from(value.to_bool());
-    }
-    let v = value.to_i64();
-    let from_float = matches!(value, Scalar::F64(_));
-    let v = if from_float && dtype != DType::I64 {
-        v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))
-    } else {
-        v
-    };
-    match dtype {
-        DType::I32 => i64::from(v as i32),
-        DType::I16 => i64::from(v as i16),
-        DType::I8 => i64::from(v as i8),
-        DType::U8 => i64::from(v as u8),
-        _ => v,
-    }
 }
 
 /// Declares a program's own parameters.

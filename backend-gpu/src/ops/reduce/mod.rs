@@ -8,7 +8,7 @@ use kiln_tensor_core::{DType, Kernel, Layout, ReduceOp, Shape, Tensor, ViewOp};
 use smallvec::SmallVec;
 
 use self::kernels::{FirstPass, GROUP, LANES, second_pass};
-use super::map::{inputs_of, with_params};
+use super::map::inputs_of;
 use crate::launch::{Call, supported, traits};
 use crate::place::{Walk, walk};
 use crate::runtime::DeviceKind;
@@ -133,7 +133,7 @@ pub(crate) fn reduce<R: Runtime>(
         Order::Along => pass.along(&ones),
         Order::Across => pass.across(&ones),
     };
-    let call = with_params(call, kernel);
+    let call = call.params(kernel);
     match order {
         Order::Any => call.run("reduce", key, lines * pieces, body),
         Order::Together => call.run_groups("reduce", key, (lines * pieces, GROUP), body),
