@@ -11,6 +11,7 @@ pub mod algorithm;
 mod clip;
 pub mod lr_scheduler;
 mod optimizer;
+mod options;
 mod param;
 mod rmsprop;
 mod sgd;
@@ -23,6 +24,7 @@ pub use clip::{
     clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm, try_clip_grad_norm_,
 };
 pub use optimizer::Optimizer;
+pub use options::OptionsMut;
 pub use param::{Handle, Member, ParamGroup, Parameter};
 pub use rmsprop::{RMSprop, RMSpropOptions};
 pub use sgd::{SGD, SGDOptions};

@@ -1,8 +1,13 @@
 //! Groups, state, and one fused pass over all parameters: the same for every algorithm.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use kiln_tensor_core::graph::{Live, is_capturing};
 use kiln_tensor_core::{Backend, DType, Error, Expr, Kernel, Scalar, Tensor, raise};
 
 use crate::algorithm::{Algorithm, Numbers, program};
+use crate::options::counted;
 use crate::param::{Member, ParamGroup, Parameter, State, check};
 
 /// An optimizer that runs algorithm `A`: [`SGD`](crate::SGD), [`Adam`](crate::Adam),
@@ -94,12 +99,14 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
 
     /// The learning rate of each group.
     pub fn get_lr(&self) -> Vec<f64> {
-        self.groups.iter().map(|group| *group.options.clone().tuned().0).collect()
+        self.groups.iter().map(|group| *A::clone(&group.options).tuned().0).collect()
     }
 
     /// Sets the learning rate of all groups.
     pub fn set_lr(&mut self, lr: f64) {
-        self.groups.iter_mut().for_each(|group| *group.options.tuned().0 = lr);
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.options.change(|options| *options.tuned().0 = lr));
     }
 
     /// Drops all gradients.
@@ -109,8 +116,12 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
 
     /// Updates each parameter that has a gradient.
     ///
+    /// In a step that is captured (see [`kiln_tensor_core::graph`]), each replay counts as an update with the
+    /// options that the groups have then.
+    ///
     /// # Panics
-    /// If options contradict each other.
+    /// If options contradict each other; with [`Error::Capture`] in a step that is captured, if there is state
+    /// that this is the first update to make.
     #[track_caller]
     pub fn step(&mut self) {
         for group in &mut self.groups {
@@ -175,34 +186,71 @@ impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
             refuse::<A>(why);
         }
         let flags = self.options.flags();
+        let told = is_capturing().then(|| self.options.told());
         // Parameters that take the same numbers go together; most often that is all of them.
-        let mut batches: Vec<(Numbers, DType, B::Device, Vec<Update<B>>)> = Vec::new();
+        let mut batches: Vec<Batch<B>> = Vec::new();
         for (handle, state) in self.handles.iter().zip(&mut self.states) {
             let param = handle();
             let Some(grad) = gradient(&param) else { continue };
             let param = param.detach();
+            if told.is_some() && !state.is_ready(A::slots(flags), &param) {
+                let why = "the first update makes state, which a replay would make again; run the step once \
+                           before it is captured";
+                raise(Error::Capture { op: A::NAME, why: why.into() });
+            }
+            let step = counted(&state.step);
             let fresh = state.prepare(A::slots(flags), &param, self.options.initial());
-            let numbers = self.options.numbers(state.step, fresh);
+            let numbers = self.options.numbers(step, fresh);
             let (dtype, device) = (param.dtype(), param.device().clone());
             let mut targets = vec![param];
             targets.extend(state.slots.iter().map(|(_, slot)| slot.clone()));
             let update = Update { grad, targets };
-            match batches.iter_mut().find(|b| b.0 == numbers && b.1 == dtype && b.2 == device) {
-                Some(batch) => batch.3.push(update),
-                None => batches.push((numbers, dtype, device, vec![update])),
+            // Those that are apart by their counts may part in a replay, with other options.
+            let alike = |batch: &&mut Batch<B>| {
+                batch.numbers == numbers
+                    && batch.dtype == dtype
+                    && batch.device == device
+                    && (told.is_none() || batch.step == step)
+            };
+            let batch = match batches.iter_mut().find(alike) {
+                Some(batch) => batch,
+                None => {
+                    let (updates, steps) = (Vec::new(), Vec::new());
+                    batches.push(Batch { numbers, dtype, device, step, updates, steps });
+                    batches.last_mut().expect("pushed above")
+                }
+            };
+            batch.updates.push(update);
+            if told.is_some() {
+                batch.steps.push(state.step.clone());
             }
         }
-        for (numbers, dtype, _, updates) in &batches {
-            let known = programs.iter().position(|(f, d, _)| *f == flags && d == dtype);
+        for Batch { numbers, dtype, updates, steps, .. } in batches {
+            let known = programs.iter().position(|(f, d, _)| *f == flags && *d == dtype);
             let at = known.unwrap_or_else(|| {
-                programs.push((flags, *dtype, program::<A>(flags, *dtype, numbers.len())));
+                programs.push((flags, dtype, program::<A>(flags, dtype, numbers.len())));
                 programs.len() - 1
             });
             let numbers: Vec<Scalar> = numbers.iter().map(|&number| number.into()).collect();
             let tensors: Vec<_> = updates.iter().map(Update::tensors).collect();
-            B::map_each_into(Kernel::with(&programs[at].2, &numbers), &tensors);
+            let live = told
+                .clone()
+                .and_then(|told| Live::captured(|| move || told.lock().again(flags, &steps)));
+            let kernel = Kernel::with(&programs[at].2, &numbers).live(live.as_ref());
+            B::map_each_into(kernel, &tensors);
         }
     }
+}
+
+/// Updates that one program does with the same numbers.
+struct Batch<B: Backend> {
+    numbers: Numbers,
+    dtype: DType,
+    device: B::Device,
+    step: u64,
+    updates: Vec<Update<B>>,
+    /// The parameters' counts, for the replays of a captured step.
+    steps: Vec<Arc<AtomicU64>>,
 }
 
 impl<B: Backend> Update<B> {
@@ -224,10 +272,9 @@ fn gradient<B: Backend>(param: &Tensor<B>) -> Option<Tensor<B>> {
 }
 
 impl<B: Backend> State<B> {
-    /// Counts the update, makes what is missing and brings the rest to where the parameter is; slots
-    /// that the options no longer use are dropped. True if something was made.
+    /// Makes what is missing and brings the rest to where the parameter is; slots that the options no
+    /// longer use are dropped. True if something was made.
     fn prepare(&mut self, names: &[&'static str], param: &Tensor<B>, initial: f64) -> bool {
-        self.step = self.step.saturating_add(1);
         let mut fresh = false;
         let mut old = std::mem::take(&mut self.slots);
         for &name in names {
@@ -241,6 +288,13 @@ impl<B: Backend> State<B> {
             self.slots.push((name, slot));
         }
         fresh
+    }
+
+    /// Whether there is nothing to make or to bring.
+    fn is_ready(&self, names: &[&'static str], param: &Tensor<B>) -> bool {
+        let ready =
+            |slot: &Tensor<B>| slot.device() == param.device() && slot.dtype() == param.dtype();
+        names.iter().all(|&name| self.slots.iter().any(|(n, slot)| *n == name && ready(slot)))
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use kiln_nn::Param;
 use kiln_tensor_core::{Backend, Error, Tensor, raise};
 
 use crate::algorithm::Algorithm;
+use crate::options::{Options, OptionsMut};
 
 /// Gives the current tensor of a parameter: another one after the parameter has been moved.
 pub type Handle<B> = Arc<dyn Fn() -> Tensor<B> + Send + Sync>;
@@ -53,20 +55,21 @@ type Change<A> = Arc<dyn Fn(&mut A) + Send + Sync>;
 pub struct ParamGroup<B: Backend, A> {
     pub(crate) handles: Vec<Handle<B>>,
     pub(crate) states: Vec<State<B>>,
-    pub(crate) options: A,
+    pub(crate) options: Options<A>,
     pub(crate) initial_lr: Option<f64>,
     own: Vec<Change<A>>,
 }
 
 /// What an optimizer keeps for one parameter.
 pub(crate) struct State<B: Backend> {
-    pub(crate) step: u64,
+    /// How many updates there were; captured steps count too.
+    pub(crate) step: Arc<AtomicU64>,
     pub(crate) slots: Vec<(&'static str, Tensor<B>)>,
 }
 
 impl<B: Backend> Default for State<B> {
     fn default() -> Self {
-        State { step: 0, slots: Vec::new() }
+        State { step: Arc::default(), slots: Vec::new() }
     }
 }
 
@@ -74,7 +77,7 @@ impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
     pub(crate) fn new<P: Parameter<Backend = B>>(params: impl IntoIterator<Item = P>) -> Self {
         let handles: Vec<_> = params.into_iter().map(|param| param.handle()).collect();
         let states = handles.iter().map(|_| State::default()).collect();
-        let (options, own) = (A::default(), Vec::new());
+        let (options, own) = (Options::new(A::default()), Vec::new());
         ParamGroup { handles, states, options, initial_lr: None, own }
     }
 
@@ -84,8 +87,8 @@ impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
     }
 
     /// The options, to change from the next step on.
-    pub fn options_mut(&mut self) -> &mut A {
-        &mut self.options
+    pub fn options_mut(&mut self) -> OptionsMut<'_, A> {
+        OptionsMut(&mut self.options)
     }
 
     /// The learning rate that schedulers start from, once one has been attached.
@@ -109,16 +112,18 @@ impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
 
     #[track_caller]
     pub(crate) fn with_option(mut self, change: impl Fn(&mut A) + Send + Sync + 'static) -> Self {
-        change(&mut self.options);
-        check(&self.options);
+        self.options.change(&change);
+        check(&*self.options);
         self.own.push(Arc::new(change));
         self
     }
 
     /// Starts from the optimizer's options and applies the group's own.
     pub(crate) fn inherit(&mut self, defaults: &A) {
-        self.options = defaults.clone();
-        self.own.iter().for_each(|change| change(&mut self.options));
+        self.options.change(|options| {
+            *options = defaults.clone();
+            self.own.iter().for_each(|change| change(options));
+        });
     }
 }
 
@@ -134,7 +139,7 @@ impl<B: Backend, A: Algorithm> fmt::Debug for ParamGroup<B, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ParamGroup")
             .field("params", &self.handles.len())
-            .field("options", &self.options)
+            .field("options", &*self.options)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,8 @@
 //! What must be kept of an optimizer to go on exactly where it stopped.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kiln_nn::StateDict;
 use kiln_tensor_core::{Backend, Error, Result};
 use serde_json::{Value, json};
@@ -33,7 +36,7 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     pub fn state_dict(&self) -> StateDict<B> {
         let (mut state_dict, mut groups, mut steps) = (StateDict::new(), Vec::new(), Vec::new());
         for group in &self.groups {
-            let Ok(Value::Object(mut entry)) = serde_json::to_value(&group.options) else {
+            let Ok(Value::Object(mut entry)) = serde_json::to_value(&*group.options) else {
                 unreachable!("options are a struct of numbers and flags")
             };
             let first = steps.len();
@@ -45,7 +48,7 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
                 for (name, tensor) in state.slots.iter().filter(|(name, _)| names.contains(name)) {
                     state_dict.insert(format!("state.{}.{name}", steps.len()), tensor.clone());
                 }
-                steps.push(state.step);
+                steps.push(state.step.load(Ordering::Relaxed));
             }
         }
         let rest = json!({"name": A::NAME, "param_groups": groups, "steps": steps});
@@ -92,7 +95,7 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
                 }
                 used += slots.len();
                 number += 1;
-                states.push(State { step, slots });
+                states.push(State { step: Arc::new(AtomicU64::new(step)), slots });
             }
             loaded.push((options, initial_lr, states));
         }
@@ -104,7 +107,8 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
             )));
         }
         for (group, (options, initial_lr, states)) in self.groups.iter_mut().zip(loaded) {
-            (group.options, group.initial_lr, group.states) = (options, initial_lr, states);
+            group.options.replace(options);
+            (group.initial_lr, group.states) = (initial_lr, states);
         }
         Ok(())
     }

@@ -60,17 +60,24 @@ pub struct Setting<'a> {
 
 /// An optimizer as schedulers see it.
 pub trait Schedulable {
-    /// The settings of all groups.
+    /// The settings of all groups. Whoever changes one calls `settled` then.
     fn settings(&mut self) -> Vec<Setting<'_>>;
+
+    /// Lets steps that were captured see what has been changed.
+    fn settled(&mut self) {}
 }
 
 impl<B: Backend, A: Algorithm> Schedulable for Optimizer<B, A> {
     fn settings(&mut self) -> Vec<Setting<'_>> {
         let settings = self.groups.iter_mut().map(|group| {
-            let (lr, momentum) = group.options.tuned();
+            let (lr, momentum) = group.options.now().tuned();
             Setting { lr, momentum, initial_lr: &mut group.initial_lr }
         });
         settings.collect()
+    }
+
+    fn settled(&mut self) {
+        self.groups.iter().for_each(|group| group.options.tell());
     }
 }
 
@@ -182,6 +189,7 @@ pub trait Schedule: Debug + Send + Sync {
     {
         let mut clock = Clock::default();
         self.start(&mut clock, optimizer);
+        optimizer.settled();
         Scheduler { clock, schedule: self }
     }
 }
@@ -253,6 +261,7 @@ impl<S: Schedule> Scheduler<S> {
     #[track_caller]
     pub fn step(&mut self, optimizer: &mut dyn Schedulable) {
         self.schedule.advance(&mut self.clock, optimizer);
+        optimizer.settled();
     }
 
     /// The learning rates that were set last, one per group.

@@ -180,6 +180,8 @@ impl ReduceLROnPlateau {
             state.num_bad_epochs = 0;
         }
         state.last_lr = settings.iter().map(|group| *group.lr).collect();
+        drop(settings);
+        optimizer.settled();
     }
 
     fn improves(&self, metric: f64) -> bool {
