@@ -109,6 +109,11 @@ impl Device {
         Any::empty_cache(self);
     }
 
+    /// Whether training steps can be captured there and replayed; see [`graph`](crate::graph).
+    pub fn has_graphs(&self) -> bool {
+        Any::has_graphs(self)
+    }
+
     fn found(&self) -> Option<Found> {
         let text = self.to_string();
         let key = text.split(':').next().unwrap_or_default();

@@ -66,6 +66,7 @@
 //! | datasets, loaders, transforms, readers, metrics, plots | [`data`] |
 //! | threads and memory of the host | [`cpu`] |
 //! | the devices of this machine, by name | [`Device`] |
+//! | training steps that are captured once and replayed | [`graph`] |
 //!
 //! # What runs where is a type
 //!
@@ -144,6 +145,7 @@
 
 mod any;
 mod device;
+pub mod graph;
 pub mod prelude;
 mod variants;
 

@@ -2,6 +2,7 @@
 //! operands are apart. Fails without a device: `cargo xtask test opencl` runs it where there is one.
 
 mod apart;
+mod graphs;
 mod moving;
 mod random;
 mod rows;
