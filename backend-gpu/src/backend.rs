@@ -7,7 +7,9 @@ use kiln_tensor_core::{
 };
 
 use crate::launch::{done, opened};
-use crate::ops::{conv, index, layer_norm, linear, map, matmul, pool, reduce, scan, softmax, sort};
+use crate::ops::{
+    conv, index, layer_norm, linear, map, matmul, pool, reduce, scan, scatter, softmax, sort,
+};
 use crate::storage::{Storage, fresh};
 use crate::{Gpu, Runtime, graph};
 
@@ -173,7 +175,7 @@ impl<R: Runtime> Backend for Gpu<R> {
         at: &Tensor<Self>,
         src: &Tensor<Self>,
     ) -> Tensor<Self> {
-        index::scatter(op, x, dim, at, src)
+        scatter::scatter(op, x, dim, at, src)
     }
 
     fn index_select(x: &Tensor<Self>, dim: usize, at: &Tensor<Self>) -> Tensor<Self> {
@@ -186,7 +188,7 @@ impl<R: Runtime> Backend for Gpu<R> {
         at: &Tensor<Self>,
         src: &Tensor<Self>,
     ) -> Tensor<Self> {
-        index::index_add(x, dim, at, src)
+        scatter::index_add(x, dim, at, src)
     }
 
     fn nonzero(x: &Tensor<Self>) -> Tensor<Self> {

@@ -25,6 +25,7 @@ float PURE_READ vload_half(size_t, const __global half*);
 float PURE_READ vload_half(size_t, const half*);
 void OVERLOADED vstore_half_rte(float, size_t, __global half*);
 void OVERLOADED vstore_half_rte(float, size_t, half*);
+int OVERLOADED atomic_add(volatile __global int*, int);
 int OVERLOADED atomic_cmpxchg(volatile __global int*, int, int);
 int printf(__constant const char* format, ...);
 #undef OVERLOADED

@@ -3,7 +3,9 @@
 
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_backend_opencl::{OpenCl, OpenClDevice};
-use kiln_tensor_core::{Backend, ConvSpec, DType, Tensor, manual_seed};
+use kiln_tensor_core::{
+    Backend, ConvSpec, DType, Error, Tensor, catch, manual_seed, use_deterministic_algorithms,
+};
 
 const CPU: CpuDevice = CpuDevice;
 
@@ -231,4 +233,102 @@ fn flat_maps() {
     let numbers = Tensor::<OpenCl>::arange(0..16_387, (&OpenClDevice::default(), DType::F32));
     let want: Vec<f32> = (0..16_387).map(|i| i as f32).collect();
     assert_eq!(numbers.to_vec::<f32>(), want);
+}
+
+/// Lines that are cut into chunks, and chunks of chunks.
+#[test]
+fn scans() {
+    manual_seed(8);
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        for shape in [&[3, 5000][..], &[2, 300], &[5, 2048], &[700, 40]] {
+            let (x, x64) = numbers(shape, dtype);
+            for dim in [0, 1] {
+                let (got, want) = (x.cumsum(dim), x64.cumsum(dim));
+                let what = format!("{dtype} {shape:?} along {dim}");
+                close(&what, &got, &want, &x64.abs().cumsum(dim), shape[dim as usize]);
+            }
+        }
+    }
+    // So many that what the chunks come to is cut too.
+    let device = OpenClDevice::default();
+    let n = 2048 * 300 + 77;
+    let x: Vec<i64> = (0..n).map(|i| i % 7 - 3).collect();
+    let sums: Vec<i64> = x
+        .iter()
+        .scan(0, |sum, v| {
+            *sum += v;
+            Some(*sum)
+        })
+        .collect();
+    let there = Tensor::<OpenCl>::from_slice(&x, [x.len()], &device);
+    assert_eq!(there.cumsum(0).to_vec::<i64>(), sums);
+    let bytes = there.to_dtype(DType::I8).cumsum(0).to_dtype(DType::I64);
+    assert_eq!(bytes.to_vec::<i64>(), sums, "sums of i8 are i64");
+    let signs: Vec<f32> = x.iter().map(|&v| if v == 0 { -1.0 } else { 1.0 }).collect();
+    let products: Vec<f32> = signs
+        .iter()
+        .scan(1.0, |p, v| {
+            *p *= v;
+            Some(*p)
+        })
+        .collect();
+    let there = Tensor::<OpenCl>::from_slice(&signs, [signs.len()], &device);
+    assert_eq!(there.cumprod(0).to_vec::<f32>(), products);
+    let marked = there.lt(0.0).nonzero();
+    let places: Vec<i64> = (0..n).filter(|&i| x[i as usize] == 0).collect();
+    assert_eq!(marked.to_vec::<i64>(), places);
+}
+
+/// Many indices that name the same places.
+#[test]
+fn sums_by_index() {
+    manual_seed(9);
+    let device = OpenClDevice::default();
+    let picks: Vec<i64> = (0..500).map(|i| i * i % 37).collect();
+    let there = Tensor::<OpenCl>::from_slice(&picks, [500], &device);
+    let here = Tensor::<Cpu>::from_slice(&picks, [500], &CPU);
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        for (into, from, dim) in [
+            (&[40, 33][..], &[500, 33][..], 0),
+            (&[33, 40], &[33, 500], 1),
+            (&[3, 40, 5], &[3, 500, 5], 1),
+            (&[40], &[500], 0),
+        ] {
+            let ((x, x64), (y, y64)) = (numbers(into, dtype), numbers(from, dtype));
+            let (got, want) = (x.index_add(dim, &there, &y), x64.index_add(dim, &here, &y64));
+            let sums = x64.abs().index_add(dim, &here, &y64.abs());
+            let what = format!("{dtype} into {into:?}");
+            close(&what, &got, &want, &sums, 500);
+            use_deterministic_algorithms(false);
+            let got = x.index_add(dim, &there, &y);
+            use_deterministic_algorithms(true);
+            close(&format!("{what}, atomic"), &got, &want, &sums, 500);
+        }
+        let ((x, x64), (y, y64)) = (numbers(&[40], dtype), numbers(&[500], dtype));
+        let (got, want) = (x.scatter(0, &there, &y), x64.scatter(0, &here, &y64));
+        assert_eq!(
+            got.to_dtype(DType::F64).to_vec::<f64>(),
+            want.to_vec::<f64>(),
+            "the last stays"
+        );
+    }
+    let ones = Tensor::<OpenCl>::ones([500], (&device, DType::I8));
+    let zeros = Tensor::<OpenCl>::zeros([40], (&device, DType::I8));
+    let want: Vec<i64> =
+        (0..40).map(|place| picks.iter().filter(|&&pick| pick == place).count() as i64).collect();
+    let counts = zeros.index_add(0, &there, &ones).to_dtype(DType::I64).to_vec::<i64>();
+    assert_eq!(counts, want);
+
+    let wrong = Tensor::<OpenCl>::from_slice(&[vec![0i64; 99], vec![40]].concat(), [100], &device);
+    let [x, y] = [40, 100].map(|n| Tensor::<OpenCl>::ones([n], &device));
+    for on in [true, false] {
+        use_deterministic_algorithms(on);
+        let error = catch(|| x.index_add(0, &wrong, &y).to_vec::<f32>()).unwrap_err();
+        use_deterministic_algorithms(true);
+        let text = error.to_string();
+        assert!(text.starts_with("index_add: index 40 is out of range"), "{text}");
+    }
+    let none = Tensor::<OpenCl>::zeros([0], &device);
+    let error = catch(|| none.index_add(0, &there, &Tensor::ones([500], &device))).unwrap_err();
+    assert!(matches!(error, Error::Index { index: 0, .. }), "{error}");
 }

@@ -151,8 +151,9 @@ mod variants;
 
 pub use any::Any;
 pub use kiln_tensor_core::{
-    Error, MatmulPrecision, Result, catch, float32_matmul_precision, manual_seed,
-    set_float32_matmul_precision,
+    Error, MatmulPrecision, Result, are_deterministic_algorithms_enabled, catch,
+    float32_matmul_precision, manual_seed, set_float32_matmul_precision,
+    use_deterministic_algorithms,
 };
 pub use variants::{AnyTensor, Device};
 

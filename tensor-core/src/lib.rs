@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod compose;
+mod determinism;
 mod display;
 mod dtype;
 mod error;
@@ -25,6 +26,7 @@ mod spec;
 mod tensor;
 
 pub use backend::{Backend, Device, Outputs, ReduceOp, ScanOp, ScatterOp};
+pub use determinism::{are_deterministic_algorithms_enabled, use_deterministic_algorithms};
 pub use display::{PrintOptions, print_options, set_print_options};
 pub use dtype::{Category, DType, Element, Scalar};
 pub use error::{Error, Result, catch, raise};

@@ -3,6 +3,7 @@
 use kiln_tensor_core::expr::Builder;
 use kiln_tensor_core::{
     Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape,
+    use_deterministic_algorithms,
 };
 
 use super::{B, forms, zeros};
@@ -51,6 +52,11 @@ fn reductions() {
                 for (op, dim) in [(ScanOp::Sum, 1), (ScanOp::Prod, 1), (ScanOp::Sum, 0)] {
                     B::scan(op, &x, dim);
                 }
+            }
+            // In one chunk, and in several.
+            for length in [300, 3000, 30_000] {
+                B::scan(ScanOp::Sum, &zeros(&[length], dtype), 0);
+                B::scan(ScanOp::Prod, &zeros(&[length], dtype), 0);
             }
         }
         for x in forms(dtype).iter().chain([&zeros(&[70_000], dtype)]) {
@@ -146,6 +152,13 @@ fn indexing() {
             }
             if dtype != DType::Bool {
                 B::index_add(&x, 0, &line, &x.narrow(0, 0, 2));
+                let (into, many) = (zeros(&[9], dtype), zeros(&[100], DType::I64));
+                for op in all {
+                    B::scatter(op, &into, 0, &many, &zeros(&[100], dtype));
+                }
+                use_deterministic_algorithms(false);
+                B::index_add(&into, 0, &many, &zeros(&[100], dtype));
+                use_deterministic_algorithms(true);
             }
             B::nonzero(&x);
             B::cat(&[&x, &x], 0);

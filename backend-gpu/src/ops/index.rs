@@ -1,13 +1,12 @@
-//! Reading and writing by index. Writes along a dim go in order: a line is one work-item's, so that the same
-//! sums come out on every run.
+//! Reading by index.
 
 use bytemuck::{Pod, Zeroable};
-use kiln_tensor_core::{Backend, DType, Error, ScatterOp, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, Shape, Tensor, raise};
 
-use crate::launch::{Call, supported};
+use crate::launch::Call;
 use crate::place::Sizes;
-use crate::source::{Operand, Width, locate};
-use crate::storage::{copied, fresh, plain};
+use crate::source::Operand;
+use crate::storage::{fresh, plain};
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
@@ -31,7 +30,15 @@ fn split(shape: &[usize], dim: usize) -> Split {
     }
 }
 
-const GUARD: &str = "if (at < 0 || at >= size) { FAULT(at); return; }";
+pub(super) const GUARD: &str = "if (at < 0 || at >= size) { FAULT(at); return; }";
+
+/// Reports the first index into a tensor that has no elements.
+#[track_caller]
+pub(super) fn no_place<R: Runtime>(op: &'static str, index: &T<R>, shape: &Shape, dim: usize) -> ! {
+    let index = index.flatten(0, -1).narrow(0, 0, 1).to_vec::<i64>()[0];
+    let (size, shape) = (shape[dim], shape.clone());
+    raise(Error::Index { op, what: "index", index, size, shape, called: None })
+}
 
 /// The part of `x` whose other dims are as long as those of `index`.
 fn cropped<R: Runtime>(x: &T<R>, dim: usize, index: &[usize]) -> T<R> {
@@ -52,9 +59,7 @@ fn gathered<R: Runtime>(op: &'static str, x: &T<R>, dim: usize, index: &T<R>) ->
         return out;
     }
     if x.numel() == 0 {
-        let index = index.flatten(0, -1).narrow(0, 0, 1).to_vec::<i64>()[0];
-        let (size, shape) = (whole[dim], whole.clone());
-        raise(Error::Index { op, what: "index", index, size, shape, called: None });
+        no_place(op, index, whole, dim);
     }
     let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
     let (from, to) = (Operand::moved("x", x.dtype()), Operand::moved("y", x.dtype()));
@@ -111,131 +116,6 @@ pub(crate) fn index_select<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>) -> T<
     }
     let spread = index.view(shape.as_slice()).expand(&wide[..]);
     gathered("index_select", x, dim, &spread)
-}
-
-/// See `Backend::scatter`.
-#[track_caller]
-pub(crate) fn scatter<R: Runtime>(
-    op: ScatterOp,
-    x: &T<R>,
-    dim: usize,
-    index: &T<R>,
-    src: &T<R>,
-) -> T<R> {
-    combined("scatter", op, x, dim, index, src)
-}
-
-/// See `Backend::index_add`.
-#[track_caller]
-pub(crate) fn index_add<R: Runtime>(x: &T<R>, dim: usize, index: &T<R>, src: &T<R>) -> T<R> {
-    let mut shape: Vec<isize> = vec![1; x.rank()];
-    shape[dim] = index.numel() as isize;
-    let spread = index.view(shape.as_slice()).expand(src.dims());
-    combined("index_add", ScatterOp::Add, x, dim, &spread, src)
-}
-
-#[track_caller]
-fn combined<R: Runtime>(
-    op: &'static str,
-    how: ScatterOp,
-    x: &T<R>,
-    dim: usize,
-    index: &T<R>,
-    src: &T<R>,
-) -> T<R> {
-    let (dtype, device) = (x.dtype(), x.device());
-    supported::<R>(op, device, [dtype]);
-    let wide = if dtype == DType::Bool { DType::I32 } else { dtype.compute() };
-    if wide != dtype && how != ScatterOp::Set {
-        // Sums of narrow numbers are rounded once.
-        let sum = combined(op, how, &x.to_dtype(wide), dim, index, &src.to_dtype(wide));
-        return sum.to_dtype(dtype);
-    }
-    let out = copied(x);
-    let lines = index.numel() / index.dims()[dim].max(1);
-    if lines == 0 {
-        return out;
-    }
-    // Lines that no index touches are left out: the kernel walks over those of `index` in `out`.
-    let (index, src) = (plain(index), plain(src));
-    let strides: Vec<i64> = out.strides().iter().map(|&s| s as i64).collect();
-    let mut places = [0i64; crate::place::MAX_RANK];
-    let others: Vec<usize> = (0..x.rank()).filter(|&d| d != dim).collect();
-    if others.len() > places.len() {
-        raise(Error::Shape {
-            op,
-            shapes: vec![x.shape().clone()],
-            why: format!("at most {} dims beside the indexed one", places.len()),
-        });
-    }
-    for (to, &d) in places.iter_mut().zip(&others) {
-        *to = strides[d];
-    }
-    let sizes: Vec<usize> = others.iter().map(|&d| index.dims()[d]).collect();
-    let mut from = [0i64; crate::place::MAX_RANK];
-    for (to, &d) in from.iter_mut().zip(&others) {
-        *to = index.strides()[d] as i64;
-    }
-    let operand = |name| match how {
-        ScatterOp::Set => Operand::moved(name, dtype),
-        _ => Operand::new(name, dtype, true),
-    };
-    let (source, target) = (operand("src"), operand("y"));
-    let picks = Operand::new("picks", DType::I64, true);
-    let ty = source.ty();
-    let value = match how {
-        ScatterOp::Set => "v".into(),
-        ScatterOp::Add if dtype.is_int() => format!("add_{ty}(old, v)"),
-        ScatterOp::Mul if dtype.is_int() => format!("mul_{ty}(old, v)"),
-        ScatterOp::Add => "old + v".into(),
-        ScatterOp::Mul => "old * v".into(),
-        ScatterOp::Max => "(old != old || old >= v) ? old : v".into(),
-        ScatterOp::Min => "(old != old || old <= v) ? old : v".into(),
-    };
-    let body = || {
-        let places = [("base", "to"), ("source", "from")];
-        let places = places.map(|(at, steps)| (at.to_owned(), format!("{steps}.by")));
-        format!(
-            "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
-KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
-    Steps from, i64 from_step, {picks}, {src},
-    {y}, FAULTS) {{
-    const i64 line = ITEM;
-    if (line >= lines) return;
-    i64 base = 0, source = 0;
-{by_line}    for (i64 i = 0; i < count; ++i) {{
-        const i64 at = {at};
-        {GUARD}
-        const {ty} v = {load}, old = {old};
-        {store}
-    }}
-}}
-",
-            by_line = locate("line", "sizes", ["0", "(int)sizes.rank"], Width::Long, places),
-            picks = picks.read(),
-            src = source.read(),
-            y = target.write(),
-            at = picks.load("source + i * from_step"),
-            load = source.load("source + i * from_step"),
-            old = target.load("base + at * to_step"),
-            store = target.store("base + at * to_step", &value),
-        )
-    };
-    Call::<R>::new(device)
-        .value(lines as i64)
-        .value(index.dims()[dim] as i64)
-        .value(out.dims()[dim] as i64)
-        .value(Sizes::new(&sizes))
-        .value(places)
-        .value(strides[dim])
-        .value(from)
-        .value(index.strides()[dim] as i64)
-        .operand(&picks, &index)
-        .operand(&source, &src)
-        .operand(&target, &out)
-        .watched(op, x.dims()[dim], x.shape())
-        .run("scatter", (how, dtype), lines, body);
-    out
 }
 
 /// See `Backend::nonzero`.

@@ -11,6 +11,7 @@ pub(crate) mod pool;
 mod product;
 pub(crate) mod reduce;
 pub(crate) mod scan;
+pub(crate) mod scatter;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 mod windows;

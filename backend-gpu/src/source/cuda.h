@@ -21,6 +21,8 @@ typedef double f64;
 #define SHUFFLE_DOWN(x, far) __shfl_down_sync(0xffffffffu, x, far)
 #endif
 #define CLAIM(p) (atomicCAS(p, 0, 1) == 0)
+#define ATOMIC_ADD_f32(p, i, v) atomicAdd((p) + (i), v)
+#define ATOMIC_ADD_i32(p, i, v) atomicAdd((p) + (i), v)
 #define ITEM ((i64)blockIdx.x * blockDim.x + threadIdx.x)
 #define BITS_F32(x) __uint_as_float(x)
 #define F32_BITS(x) __float_as_uint(x)

@@ -35,6 +35,16 @@ typedef double f64;
 #define F32_BITS(x) as_uint(x)
 #define LOAD_F16(p, i) vload_half(0, (const GLOBAL half *)(p) + (i))
 #define STORE_F16(p, i, v) vstore_half_rte((v), 0, (GLOBAL half *)(p) + (i))
+// There is no addition of floats before OpenCL 3.
+DEVICE void atomic_add_f32(volatile GLOBAL i32* p, f32 v) {
+  i32 old = *p, seen = old;
+  do {
+    old = seen;
+    seen = atomic_cmpxchg(p, old, as_int(as_float(old) + v));
+  } while (seen != old);
+}
+#define ATOMIC_ADD_f32(p, i, v) atomic_add_f32((volatile GLOBAL i32*)((p) + (i)), v)
+#define ATOMIC_ADD_i32(p, i, v) atomic_add((volatile GLOBAL i32*)((p) + (i)), v)
 DEVICE f32 from_f16(u16 bits) { return vload_half(0, (const half*)&bits); }
 DEVICE u16 to_f16(f32 x) {
   u16 bits;

@@ -115,7 +115,8 @@ impl Operand {
         checked().then(|| (x.storage().bytes() / x.dtype().size()) as i64)
     }
 
-    fn guarded(&self, index: &str) -> String {
+    /// An index; where accesses are checked, one that has an element.
+    pub(crate) fn guarded(&self, index: &str) -> String {
         match checked() {
             true => format!("AT({index}, {0}_n, \"{0}\")", self.name),
             false => index.to_owned(),
