@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How many sources there are of each kernel. `tests/compile.rs` compiles every one.
-const COUNTS: [(&str, usize); 24] = [
+const COUNTS: [(&str, usize); 26] = [
     ("avg_pool", 6),
     ("avg_pool_grad", 6),
     ("conv", 5),
@@ -27,7 +27,9 @@ const COUNTS: [(&str, usize); 24] = [
     ("reduce", 182),
     ("reduce_parts", 36),
     ("scan", 22),
+    ("scan_chunks", 66),
     ("scatter", 20),
+    ("scatter_runs", 22),
     ("softmax", 16),
     ("softmax_grad", 16),
     ("tiled", 28),
