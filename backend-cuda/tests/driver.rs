@@ -6,7 +6,7 @@ mod fake;
 
 use fake::{COMPILER, DRIVER, built, in_child};
 use kiln_backend_cuda::{Cuda, CudaDevice, Driver, compiler, devices, is_available};
-use kiln_backend_gpu::{Arg, Launch, Runtime};
+use kiln_backend_gpu::{Arg, Launch, Runtime, Work};
 use kiln_tensor_core::{Error, Tensor, catch};
 
 const SOURCE: &str = "void copy_arguments()";
@@ -244,4 +244,89 @@ fn without_a_compiler_kernels_say_how_to_get_one() {
     }
     let text = Driver::compile(&FIRST, SOURCE, "copy_arguments").unwrap_err().to_string();
     assert!(text.contains("pip install nvidia-cuda-nvrtc"), "{text}");
+}
+
+fn words(device: &CudaDevice, from: &<Driver as Runtime>::Buffer) -> [u32; 15] {
+    let mut bytes = [0; 60];
+    Driver::read(device, from, 0, &mut bytes).unwrap();
+    std::array::from_fn(|i| u32::from_ne_bytes(bytes[4 * i..][..4].try_into().unwrap()))
+}
+
+#[test]
+fn a_captured_step_is_a_chain_of_nodes() {
+    if !with_devices("a_captured_step_is_a_chain_of_nodes", "") {
+        return;
+    }
+    for device in [FIRST, SECOND] {
+        let (kernel, _) = Driver::compile(&device, SOURCE, "copy_arguments").unwrap();
+        let [out, copied] = [(); 2].map(|()| Driver::allocate(&device, 60).unwrap());
+        Driver::write(&device, &copied, 0, &[9; 60]).unwrap();
+        let bytes =
+            |number: i64| (number.to_ne_bytes(), 6i32.to_ne_bytes(), [[7; 8], [8; 8], [9; 8]]);
+        let [one, two, three] = [1, 2, 3].map(bytes);
+        let args = [&one, &two, &three].map(|(a, b, c)| {
+            [Arg::Buffer(&out), Arg::Bytes(a), Arg::Bytes(b), Arg::Bytes(c.as_flattened())]
+        });
+        let launch = |which: usize, groups| {
+            Work::Launch(&kernel, Launch { groups, group: 32, args: &args[which] })
+        };
+        let copy = Work::Copy { from: (&out, 4), to: &copied, bytes: 56 };
+        let work = [launch(0, 3), copy, launch(1, 4)];
+        let mut graph = Driver::prepare(&device, &work).unwrap().expect("a graph");
+        assert_eq!(words(&device, &copied), [0x0909_0909; 15], "nothing has run");
+        graph.run(&device, &[]).unwrap();
+        let seven = [0x0707_0707, 0x0707_0707, 0x0808_0808, 0x0808_0808, 0x0909_0909, 0x0909_0909];
+        let after = |groups, number| {
+            let mut words = [groups, 1, 1, 32, 1, 1, number, 0, 6, 0, 0, 0, 0, 0, 0];
+            words[9..].copy_from_slice(&seven);
+            words
+        };
+        let first = |device, number| {
+            let mut copy = [0x0909_0909; 15];
+            copy[..14].copy_from_slice(&after(3, number)[1..]);
+            assert_eq!(words(device, &copied), copy);
+        };
+        first(&device, 1);
+        assert_eq!(words(&device, &out), after(4, 2));
+        // Other numbers stay until the next ones.
+        graph.run(&device, &[(0, launch(2, 3))]).unwrap();
+        first(&device, 3);
+        graph.run(&device, &[(2, launch(0, 4))]).unwrap();
+        first(&device, 3);
+        assert_eq!(words(&device, &out), after(4, 1));
+    }
+    let nothing = Driver::prepare(&FIRST, &[]).unwrap().expect("a graph");
+    drop(nothing);
+}
+
+#[test]
+fn a_graph_that_fails_is_a_typed_error() {
+    let test = "a_graph_that_fails_is_a_typed_error";
+    if !with_devices(test, "cuGraphLaunch=719@10") {
+        return;
+    }
+    let mut graph = Driver::prepare(&FIRST, &[]).unwrap().expect("a graph");
+    let error = graph.run(&FIRST, &[]).unwrap_err();
+    assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+    let mut graph = Driver::prepare(&SECOND, &[]).unwrap().expect("a graph");
+    graph.run(&SECOND, &[]).unwrap();
+}
+
+#[test]
+fn a_graph_that_finds_no_memory_says_so() {
+    let test = "a_graph_that_finds_no_memory_says_so";
+    if !with_devices(test, "cuGraphInstantiateWithFlags=2") {
+        return;
+    }
+    let error = Driver::prepare(&FIRST, &[]).unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+}
+
+#[test]
+fn a_driver_that_is_too_old_for_graphs_does_without() {
+    let test = "a_driver_that_is_too_old_for_graphs_does_without";
+    if !with_devices(test, "cuGraphCreate=36") {
+        return;
+    }
+    assert!(Driver::prepare(&FIRST, &[]).unwrap().is_none());
 }

@@ -89,6 +89,85 @@ impl CUlaunchAttribute {
     }
 }
 
+/// What `cuGraphAddKernelNode` and `cuGraphExecKernelNodeSetParams` take (`CUDA_KERNEL_NODE_PARAMS_v2`).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the header's name")]
+pub struct CUDA_KERNEL_NODE_PARAMS {
+    /// The kernel.
+    pub function: Handle,
+    /// Blocks in x, y and z.
+    pub grid: [c_uint; 3],
+    /// Threads of a block in x, y and z.
+    pub block: [c_uint; 3],
+    /// Bytes of dynamic shared memory for each block.
+    pub shared: c_uint,
+    /// A pointer to each argument.
+    pub params: *mut *mut c_void,
+    /// Null where there are `params`.
+    pub extra: *mut *mut c_void,
+    /// Null where there is a function.
+    pub kernel: Handle,
+    /// Ignored where there is a function.
+    pub context: Handle,
+}
+
+/// What `cuGraphAddMemcpyNode` takes (`CUDA_MEMCPY3D_v2`): a box of bytes from one place to another.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the header's name")]
+pub struct CUDA_MEMCPY3D {
+    /// Where from.
+    pub from: CUmemcpySide,
+    /// Where to.
+    pub to: CUmemcpySide,
+    /// Bytes in x, rows in y, layers in z.
+    pub size: [usize; 3],
+}
+
+/// A side of a copy.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CUmemcpySide {
+    /// Where the box begins: bytes in x, rows in y, layers in z, level of detail.
+    pub place: [usize; 4],
+    /// `CUmemorytype`: 1 the host's, 2 a device's.
+    pub kind: c_uint,
+    /// The host's memory, if it is that.
+    pub host: *mut c_void,
+    /// The device's memory, if it is that.
+    pub device: CUdeviceptr,
+    /// An array, if it is that.
+    pub array: Handle,
+    /// Null.
+    pub reserved: Handle,
+    /// Bytes from row to row.
+    pub pitch: usize,
+    /// Rows of a layer.
+    pub height: usize,
+}
+
+impl CUDA_MEMCPY3D {
+    /// So many bytes side by side, in devices' memory.
+    pub const fn on_device(from: CUdeviceptr, to: CUdeviceptr, bytes: usize) -> Self {
+        const NONE: Handle = std::ptr::null_mut();
+        const fn side(device: CUdeviceptr, pitch: usize) -> CUmemcpySide {
+            let place = [0; 4];
+            CUmemcpySide {
+                place,
+                kind: 2,
+                host: NONE,
+                device,
+                array: NONE,
+                reserved: NONE,
+                pitch,
+                height: 1,
+            }
+        }
+        CUDA_MEMCPY3D { from: side(from, bytes), to: side(to, bytes), size: [bytes, 1, 1] }
+    }
+}
+
 /// A description of a tensor for the copy engine, written by `cuTensorMapEncodeTiled`. Opaque.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(128))]

@@ -2,6 +2,7 @@
 
 pub(crate) mod cublas_lt;
 pub(crate) mod cudnn;
+mod graph;
 pub(crate) mod library;
 pub(crate) mod nccl;
 pub(crate) mod nvrtc;
@@ -14,7 +15,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use kiln_backend_gpu::library::Task;
-use kiln_backend_gpu::{Arg, Launch, Opened, Runtime};
+use kiln_backend_gpu::{Arg, Launch, Opened, Prepared, Runtime, Work};
 use kiln_cuda_shim as cu;
 use kiln_cuda_shim::{CUdeviceptr, CUresult, Handle};
 use kiln_tensor_core::{Error, Result};
@@ -212,21 +213,8 @@ impl Runtime for Driver {
     fn launch(device: &CudaDevice, kernel: &Function, launch: &Launch<'_, Buffer>) -> Result<()> {
         let open = open(device)?;
         let stream = open.stream()?;
-        let mut params: SmallVec<[*mut c_void; 24]> = SmallVec::new();
-        for arg in launch.args {
-            // The driver copies what each points to before it returns.
-            params.push(match arg {
-                Arg::Buffer(buffer) => (&raw const buffer.address).cast_mut().cast(),
-                Arg::Bytes(bytes) => bytes.as_ptr().cast_mut().cast(),
-            });
-        }
-        let too_many = |_| Error::KernelFailed {
-            device: device.to_string(),
-            kernel: kernel.name.to_string(),
-            why: format!("{} blocks of {} threads are too many", launch.groups, launch.group),
-        };
-        let groups = c_uint::try_from(launch.groups).map_err(too_many)?;
-        let group = c_uint::try_from(launch.group).map_err(too_many)?;
+        let mut params = pointers(launch);
+        let (groups, group) = blocks(device, kernel, launch)?;
         // SAFETY: the arguments are those of the kernel's parameters, in order, and it stays inside of its
         // buffers.
         let queued = unsafe {
@@ -273,12 +261,45 @@ impl Runtime for Driver {
         Ok(done)
     }
 
+    fn prepare(
+        device: &CudaDevice,
+        work: &[Work<'_, Driver>],
+    ) -> Result<Option<Box<dyn Prepared<Driver>>>> {
+        graph::prepare(device, work)
+    }
+
     fn sync(device: &CudaDevice) -> Result<()> {
         let open = open(device)?;
         let stream = open.stream()?;
         // SAFETY: the stream lives to the end of the process.
         open.check("sync", unsafe { cu::cuStreamSynchronize(stream) })
     }
+}
+
+type Pointers = SmallVec<[*mut c_void; 24]>;
+
+/// Where the arguments of a launch are. The driver copies what each points to before it returns.
+fn pointers(launch: &Launch<'_, Buffer>) -> Pointers {
+    let pointer = |arg: &Arg<'_, Buffer>| match arg {
+        Arg::Buffer(buffer) => (&raw const buffer.address).cast_mut().cast(),
+        Arg::Bytes(bytes) => bytes.as_ptr().cast_mut().cast(),
+    };
+    launch.args.iter().map(pointer).collect()
+}
+
+/// Blocks, and threads of a block.
+fn blocks(
+    device: &CudaDevice,
+    kernel: &Function,
+    launch: &Launch<'_, Buffer>,
+) -> Result<(c_uint, c_uint)> {
+    let too_many = |_| Error::KernelFailed {
+        device: device.to_string(),
+        kernel: kernel.name.to_string(),
+        why: format!("{} blocks of {} threads are too many", launch.groups, launch.group),
+    };
+    let groups = c_uint::try_from(launch.groups).map_err(too_many)?;
+    Ok((groups, c_uint::try_from(launch.group).map_err(too_many)?))
 }
 
 /// Whether a program is not for this driver or device: of another version, or another architecture.

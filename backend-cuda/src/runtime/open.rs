@@ -128,6 +128,10 @@ impl Open {
         Ok(self.stream as Handle)
     }
 
+    pub(super) fn context(&self) -> Handle {
+        self.context as Handle
+    }
+
     /// Takes note of a kernel that is queued.
     pub(super) fn queued(&self, kernel: &Arc<str>) {
         *self.last.lock() = Some(kernel.clone());

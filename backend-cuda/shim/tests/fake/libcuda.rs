@@ -83,7 +83,143 @@ unsafe fn run(grid: [c_uint; 3], block: [c_uint; 3], params: *mut *mut c_void) -
     0
 }
 
+/// A graph, or one that is ready to be launched: a chain of nodes.
+#[derive(Clone, Default)]
+struct Graph {
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone)]
+enum Node {
+    /// Grid and block, and the arguments' bytes: of the one kernel that there is.
+    Kernel([c_uint; 6], [Vec<u8>; 4]),
+    /// From, to, bytes.
+    Copy(u64, u64, usize),
+}
+
+/// The sizes of the kernel's arguments.
+const ARGUMENTS: [usize; 4] = [8, 8, 4, 24];
+
+/// Graphs by handle; a node's handle is its graph's and its number.
+static GRAPHS: Mutex<Option<HashMap<usize, Graph>>> = Mutex::new(None);
+
+fn graphs<T>(f: impl FnOnce(&mut HashMap<usize, Graph>) -> T) -> T {
+    f(GRAPHS.lock().unwrap().get_or_insert_default())
+}
+
+fn new_graph(graph: Graph) -> *mut c_void {
+    graphs(|graphs| {
+        let handle = 0x10000 * (1 + graphs.keys().max().unwrap_or(&0) / 0x10000);
+        graphs.insert(handle, graph);
+        handle as _
+    })
+}
+
+/// Adds a node, which has to come behind the last.
+unsafe fn add(
+    out: *mut *mut c_void,
+    graph: *mut c_void,
+    before: *const *mut c_void,
+    count: usize,
+    node: Node,
+) -> c_uint {
+    graphs(|graphs| {
+        let nodes = &mut graphs.get_mut(&(graph as usize)).expect("a graph").nodes;
+        assert!(count == nodes.len().min(1), "a chain");
+        unsafe {
+            if count == 1 {
+                assert!(before.read() as usize == graph as usize + nodes.len());
+            }
+            nodes.push(node);
+            *out = (graph as usize + nodes.len()) as _;
+        }
+        0
+    })
+}
+
+/// `CUDA_KERNEL_NODE_PARAMS_v2`, with the arguments copied.
+unsafe fn kernel_node(params: *const c_void) -> Node {
+    unsafe {
+        let words = params.cast::<u8>();
+        assert!(words.cast::<usize>().read() == 0x99, "the function");
+        let sizes = words.add(8).cast::<[c_uint; 6]>().read();
+        assert!(words.add(32).cast::<c_uint>().read() == 0, "shared memory");
+        let arguments = words.add(40).cast::<*const *const u8>().read();
+        assert!(words.add(48).cast::<[usize; 3]>().read() == [0; 3], "extra, kernel, context");
+        let mut at = 0;
+        Node::Kernel(sizes, ARGUMENTS.map(|bytes| {
+            let argument = arguments.add(at).read();
+            at += 1;
+            std::slice::from_raw_parts(argument, bytes).to_vec()
+        }))
+    }
+}
+
 api! {
+    fn cuGraphCreate(graph: *mut *mut c_void, flags: c_uint) {
+        assert!(CURRENT.get() != 0);
+        *graph = new_graph(Graph::default());
+        flags
+    }
+    fn cuGraphAddKernelNode_v2(
+        node: *mut *mut c_void, graph: *mut c_void, before: *const *mut c_void, count: usize,
+        params: *const c_void
+    ) {
+        add(node, graph, before, count, kernel_node(params))
+    }
+    fn cuGraphAddMemcpyNode(
+        node: *mut *mut c_void, graph: *mut c_void, before: *const *mut c_void, count: usize,
+        copy: *const c_void, context: *mut c_void
+    ) {
+        assert!(context as usize == CURRENT.get());
+        // srcXInBytes … srcLOD, srcMemoryType, srcHost, srcDevice, srcArray, reserved0, srcPitch, srcHeight,
+        // the same for dst, WidthInBytes, Height, Depth, as in the header.
+        let words = copy.cast::<[usize; 25]>().read();
+        let side = |words: &[usize]| {
+            assert!(words[..4] == [0; 4] && words[4] as u32 == 2 && words[5] == 0 && words[7..9] == [0; 2]);
+            assert!(words[9..] == [copy.cast::<usize>().add(22).read(), 1]);
+            words[6] as u64
+        };
+        let [from, to] = [side(&words[..11]), side(&words[11..22])];
+        assert!(words[23..] == [1, 1]);
+        add(node, graph, before, count, Node::Copy(from, to, words[22]))
+    }
+    fn cuGraphInstantiateWithFlags(ready: *mut *mut c_void, graph: *mut c_void, flags: u64) {
+        assert!(flags == 0);
+        let graph = graphs(|graphs| graphs[&(graph as usize)].clone());
+        *ready = new_graph(graph);
+        0
+    }
+    fn cuGraphExecKernelNodeSetParams_v2(ready: *mut c_void, node: *mut c_void, params: *const c_void) {
+        let number = node as usize % 0x10000 - 1;
+        graphs(|graphs| {
+            let node = &mut graphs.get_mut(&(ready as usize)).expect("a graph").nodes[number];
+            assert!(matches!(node, Node::Kernel(..)));
+            *node = kernel_node(params);
+        });
+        0
+    }
+    fn cuGraphLaunch(ready: *mut c_void, stream: *mut c_void) {
+        assert!(stream as usize == 0x51);
+        for node in graphs(|graphs| graphs[&(ready as usize)].nodes.clone()) {
+            match node {
+                Node::Copy(from, to, bytes) => (to as *mut u8).copy_from(from as _, bytes),
+                Node::Kernel([gx, gy, gz, bx, by, bz], mut arguments) => {
+                    let mut pointers = arguments.each_mut().map(|bytes| bytes.as_mut_ptr().cast::<c_void>());
+                    run([gx, gy, gz], [bx, by, bz], pointers.as_mut_ptr());
+                }
+            }
+        }
+        0
+    }
+    fn cuGraphExecDestroy(ready: *mut c_void) {
+        graphs(|graphs| graphs.remove(&(ready as usize))).expect("a graph");
+        0
+    }
+    fn cuGraphDestroy(graph: *mut c_void) {
+        graphs(|graphs| graphs.remove(&(graph as usize))).expect("a graph");
+        0
+    }
     fn cuInit(flags: c_uint) { flags }
     fn cuDriverGetVersion(version: *mut c_int) {
         *version = std::env::var("FAKE_DRIVER_VERSION").map_or(13000, |version| version.parse().unwrap());
