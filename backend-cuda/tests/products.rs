@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use fake::{COMPILER, CUBLAS_LT, DRIVER, built, in_child};
 use kiln_backend_cuda::{Cuda, CudaDevice};
+use kiln_tensor_core::graph::capture;
 use kiln_tensor_core::{
     Backend, DType, Error, Layout, MatmulPrecision, Scalar, Shape, catch,
     set_float32_matmul_precision,
@@ -366,4 +367,29 @@ fn a_library_that_is_newer_than_the_driver_is_not_used() {
     let all = kiln_backend_cuda::libraries::all();
     let why = all.iter().find(|library| library.name == "cuBLASLt").unwrap().found.unwrap_err();
     assert!(why.contains("it is for CUDA 13, and the driver for 12: update one"), "{why}");
+}
+
+#[test]
+fn a_captured_step_has_the_librarys_products() {
+    let test = "a_captured_step_has_the_librarys_products";
+    if !with(test, &[]) {
+        return;
+    }
+    // The second wants memory beside it, which a replay writes over.
+    for k in [5, 70] {
+        let (a, b) = (numbers(&[3, k], 1, DType::F32), numbers(&[k, 4], 2, DType::F32));
+        let expected = expected(&a, &b, None);
+        let graph = capture::<Cuda, _>(&DEVICE, || a.matmul(&b)).unwrap();
+        assert_eq!(asked("run").len(), 1, "the second time it is only recorded");
+        drop((a, b));
+        let others: Vec<Tensor> = (0..40).map(|i| numbers(&[9, 9, 20], i, DType::F32)).collect();
+        for _ in 0..3 {
+            graph.replay();
+            assert_eq!(asked("run").len(), 1);
+            assert_eq!(memory(graph.output()), expected);
+        }
+        for (i, x) in others.iter().enumerate() {
+            assert_eq!(memory(x), memory(&numbers(&[9, 9, 20], i, DType::F32)));
+        }
+    }
 }

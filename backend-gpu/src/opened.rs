@@ -197,15 +197,24 @@ impl<R: Runtime> Opened<R> {
 
     /// Offers work to the driver's libraries. `false`: kernels of this crate are to do it.
     pub(crate) fn library(&self, device: &R::Device, task: &Task<'_, R::Buffer>) -> Result<bool> {
-        if recording(self, |_| ()).is_some() {
-            // What a library queues cannot be queued again by this crate.
+        let done = self.asked(device, || R::library(device, task))?;
+        if !done {
             return Ok(false);
         }
-        let done = self.asked(device, || R::library(device, task))?;
-        if done {
-            *self.last.lock() = Some(task.name());
+        *self.last.lock() = Some(task.name());
+        if recording(self, |_| ()).is_none() {
+            return Ok(true);
         }
-        Ok(done)
+        let part = self.asked(device, || R::library_part(device, task))?;
+        let recorded = part.and_then(|part| recording(self, |recorder| recorder.library(part)));
+        Ok(recorded.is_some())
+    }
+
+    /// Keeps tensors that work of a library uses, if this thread captures a step.
+    pub(crate) fn keep<'a>(&self, used: impl IntoIterator<Item = &'a Storage<R>>) {
+        recording(self, |recorder| {
+            used.into_iter().for_each(|storage| drop(recorder.keep(storage)));
+        });
     }
 
     /// The step of a record, ready to be replayed.

@@ -1,6 +1,8 @@
 //! What a driver crate provides.
 
+use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use kiln_tensor_core::{Device, Result};
 
@@ -103,6 +105,8 @@ pub enum Work<'a, R: Runtime> {
         /// so many bytes.
         bytes: usize,
     },
+    /// What [`Runtime::library_part`] gave.
+    Library(&'a (dyn Any + Send + Sync)),
 }
 
 /// A captured step as a driver keeps it, to be queued at once.
@@ -203,6 +207,16 @@ pub trait Runtime: Debug + Send + Sync + Sized + 'static {
     fn library(device: &Self::Device, task: &Task<'_, Self::Buffer>) -> Result<bool> {
         let _ = (device, task);
         Ok(false)
+    }
+
+    /// The work that `library` has just queued, as a part of captured steps; nothing where there is no such thing,
+    /// and kernels of this crate do it there. The memory that the work uses lives longer than the part.
+    fn library_part(
+        device: &Self::Device,
+        task: &Task<'_, Self::Buffer>,
+    ) -> Result<Option<Arc<dyn Any + Send + Sync>>> {
+        let _ = (device, task);
+        Ok(None)
     }
 
     /// Makes one thing of a captured step, from a driver that has such; else its work is queued part by part

@@ -1,7 +1,9 @@
 //! Captured steps as graphs of the driver: one chain of nodes, launched at once.
 
+use std::any::Any;
 use std::ffi::c_uint;
 use std::ptr;
+use std::sync::Arc;
 
 use kiln_backend_gpu::{Launch, Prepared, Work};
 use kiln_cuda_shim as cu;
@@ -75,6 +77,14 @@ impl Graph {
                     )
                 }
             }
+            Work::Library(part) => {
+                let part: &Part = part.downcast_ref().expect("a part of this driver");
+                // SAFETY: the driver copies the part's graph.
+                unsafe {
+                    let (before, count) = (before.as_ptr(), before.len());
+                    cu::cuGraphAddChildGraphNode(&mut node, graph, before, count, part.0 as Handle)
+                }
+            }
             Work::Copy { from, to, bytes } => {
                 let from: (&Buffer, usize) = *from;
                 let (from, to) = (
@@ -98,6 +108,43 @@ impl Graph {
         self.nodes.push(node as usize);
         Ok(added)
     }
+}
+
+/// `CU_STREAM_CAPTURE_MODE_RELAXED`: a library may ask the driver for what has nothing to do with the stream.
+const RELAXED: c_uint = 2;
+
+/// A graph of what a library queues in a call.
+#[derive(Debug)]
+struct Part(usize);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // SAFETY: graphs that it is a part of have copies.
+        let _ = unsafe { cu::cuGraphDestroy(self.0 as Handle) };
+    }
+}
+
+/// What `queue` queues by a library, which does so for the second time and is ready for it. Nothing where it does
+/// nothing, or what cannot be a part of a graph.
+pub(super) fn part(
+    open: &'static Open,
+    queue: impl FnOnce() -> Result<bool>,
+) -> Result<Option<Arc<dyn Any + Send + Sync>>> {
+    let aside = open.aside()?;
+    let stream = aside.stream();
+    // SAFETY: the stream lives to the end of the process, and nothing else is queued there.
+    open.check("cuStreamBeginCapture", unsafe { cu::cuStreamBeginCapture(stream, RELAXED) })?;
+    let queued = aside.redirect(queue);
+    let mut graph = ptr::null_mut();
+    // SAFETY: a pointer to a handle.
+    let ended = unsafe { cu::cuStreamEndCapture(stream, &mut graph) };
+    if graph.is_null() {
+        // The library has asked for what cannot be captured.
+        return Ok(None);
+    }
+    let part = Part(graph as usize);
+    open.check("cuStreamEndCapture", ended)?;
+    Ok(queued?.then(|| Arc::new(part) as _))
 }
 
 /// A kernel's node. `arguments` are from `pointers`.

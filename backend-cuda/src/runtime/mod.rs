@@ -10,6 +10,7 @@ mod open;
 mod products;
 mod staging;
 
+use std::any::Any;
 use std::ffi::{CString, c_uint, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -259,6 +260,14 @@ impl Runtime for Driver {
             open.queued(&task.name().into());
         }
         Ok(done)
+    }
+
+    fn library_part(
+        device: &CudaDevice,
+        task: &Task<'_, Buffer>,
+    ) -> Result<Option<Arc<dyn Any + Send + Sync>>> {
+        let open = open(device)?;
+        graph::part(open, || Self::library(device, task))
     }
 
     fn prepare(

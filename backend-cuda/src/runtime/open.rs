@@ -1,5 +1,6 @@
 //! An open device: its primary context, one stream, what it can do, and what a result means there.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_uint};
 use std::ptr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use kiln_backend_gpu::{DeviceKind, Dialect, Opened, Traits};
 use kiln_cuda_shim as cu;
 use kiln_cuda_shim::{CUresult, Handle};
 use kiln_tensor_core::{Error, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Driver;
 use super::products::Products;
@@ -22,6 +23,8 @@ pub(crate) struct Open {
     /// Handles, as numbers: the driver lets any thread use them.
     context: usize,
     stream: usize,
+    /// A second stream, which never runs anything: what libraries queue there is captured. Made when needed.
+    aside: Mutex<Option<usize>>,
     /// Whether blocks come from the device's pool, in the order of the stream.
     pub(super) pools: bool,
     /// The architecture that kernels are compiled for, as in `sm_90`.
@@ -111,6 +114,7 @@ impl Open {
             device: CudaDevice(number),
             context: context as usize,
             stream: stream as usize,
+            aside: Mutex::default(),
             pools: ask(MEMORY_POOLS_SUPPORTED).is_ok_and(|there| there != 0),
             arch,
             staging: Mutex::default(),
@@ -125,7 +129,22 @@ impl Open {
         // SAFETY: the context lives to the end of the process.
         let current = unsafe { cu::cuCtxSetCurrent(self.context as Handle) };
         self.check("cuCtxSetCurrent", current)?;
-        Ok(self.stream as Handle)
+        let stream = if REDIRECTED.get() == 0 { self.stream } else { REDIRECTED.get() };
+        Ok(stream as Handle)
+    }
+
+    /// The second stream, for one thread at a time, with the device's context current.
+    pub(super) fn aside(&self) -> Result<Aside<'_>> {
+        self.stream()?;
+        let mut aside = self.aside.lock();
+        if aside.is_none() {
+            let mut stream = ptr::null_mut();
+            // SAFETY: a pointer to a handle.
+            let made = unsafe { cu::cuStreamCreate(&mut stream, NON_BLOCKING) };
+            self.check("cuStreamCreate", made)?;
+            *aside = Some(stream as usize);
+        }
+        Ok(Aside(aside))
     }
 
     pub(super) fn context(&self) -> Handle {
@@ -167,6 +186,33 @@ impl Open {
         let (mut free, mut total) = (0, 0);
         // SAFETY: pointers to two numbers.
         unsafe { cu::cuMemGetInfo(&mut free, &mut total) }.is_success().then_some(free)
+    }
+}
+
+thread_local! {
+    /// The stream that `Open::stream` gives on this thread instead of the device's; 0 for none.
+    static REDIRECTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A device's second stream.
+pub(super) struct Aside<'a>(MutexGuard<'a, Option<usize>>);
+
+impl Aside<'_> {
+    pub(super) fn stream(&self) -> Handle {
+        self.0.unwrap_or_default() as Handle
+    }
+
+    /// Calls `f`, whose work goes to this stream.
+    pub(super) fn redirect<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Back;
+        impl Drop for Back {
+            fn drop(&mut self) {
+                REDIRECTED.set(0);
+            }
+        }
+        REDIRECTED.set(self.0.unwrap_or_default());
+        let _back = Back;
+        f()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a step asks of a device, as it is recorded.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -98,12 +99,17 @@ impl<R: Runtime> Recorder<R> {
         self.jobs.push(job);
     }
 
+    /// Work of a library, whose tensors are kept apart from it.
+    pub(crate) fn library(&mut self, part: Arc<dyn Any + Send + Sync>) {
+        self.jobs.push(Job::Library(part));
+    }
+
     fn owns(&self, storage: &Storage<R>) -> bool {
         storage.block().is_none_or(|block| block.pool() == Some(self.pool.pool))
     }
 
     /// The buffer of a tensor, which stays what it is as long as the record.
-    fn keep(&mut self, storage: &Storage<R>) -> Arc<R::Buffer> {
+    pub(crate) fn keep(&mut self, storage: &Storage<R>) -> Arc<R::Buffer> {
         if !self.owns(storage) {
             self.outside.entry(storage.address()).or_insert_with(|| storage.clone());
         }

@@ -1,9 +1,10 @@
 //! A recorded step that is ready to be queued again.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use kiln_tensor_core::Result;
 use kiln_tensor_core::graph::{Params, Replay};
+use kiln_tensor_core::{Error, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -40,6 +41,8 @@ pub(super) enum Job<R: Runtime> {
         to: Arc<R::Buffer>,
         bytes: usize,
     },
+    /// See `Runtime::library_part`.
+    Library(Arc<dyn Any + Send + Sync>),
 }
 
 /// A recorded step. What it uses is let go in the order of the fields.
@@ -128,6 +131,10 @@ impl<R: Runtime> Replay for Recorded<R> {
                         Work::Copy { from, to, bytes } => {
                             R::copy(&self.device, from, (to, 0), bytes)
                         }
+                        Work::Library(_) => Err(Error::Backend {
+                            device: self.device.to_string(),
+                            why: "the driver is too old to replay what a library did".into(),
+                        }),
                     };
                     queued.map_err(|error| failed(error, last))?;
                 }
@@ -144,14 +151,14 @@ impl<R: Runtime> Job<R> {
     fn entry(&self) -> Option<&'static str> {
         match self {
             Job::Launch { entry, .. } => Some(entry),
-            Job::Copy { .. } => None,
+            Job::Copy { .. } | Job::Library(_) => None,
         }
     }
 
     fn args(&self) -> Args<'_, R> {
         match self {
             Job::Launch { args, .. } => args.iter().map(Held::arg).collect(),
-            Job::Copy { .. } => Args::<'_, R>::new(),
+            Job::Copy { .. } | Job::Library(_) => Args::<'_, R>::new(),
         }
     }
 
@@ -163,6 +170,7 @@ impl<R: Runtime> Job<R> {
             Job::Copy { from, start, to, bytes } => {
                 Work::Copy { from: (from, *start), to, bytes: *bytes }
             }
+            Job::Library(part) => Work::Library(&**part),
         }
     }
 

@@ -14,6 +14,9 @@ const TOTAL: usize = 128 << 20;
 
 static BLOCKS: Mutex<Option<HashMap<u64, usize>>> = Mutex::new(None);
 
+/// The contexts that streams were made in.
+static STREAMS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
 thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(0) };
 }
@@ -95,6 +98,29 @@ enum Node {
     Kernel([c_uint; 6], [Vec<u8>; 4]),
     /// From, to, bytes.
     Copy(u64, u64, usize),
+    /// What a library does: a function, and what it gets.
+    Host(unsafe extern "C" fn(*mut c_void), usize),
+    Child(Vec<Node>),
+}
+
+/// What has been queued in the stream that is captured.
+static CAPTURED: Mutex<Option<Vec<Node>>> = Mutex::new(None);
+
+fn launch(nodes: &[Node]) {
+    for node in nodes {
+        unsafe {
+            match node {
+                Node::Copy(from, to, bytes) => (*to as *mut u8).copy_from(*from as _, *bytes),
+                Node::Kernel([gx, gy, gz, bx, by, bz], arguments) => {
+                    let mut arguments = arguments.clone();
+                    let mut pointers = arguments.each_mut().map(|bytes| bytes.as_mut_ptr().cast::<c_void>());
+                    run([*gx, *gy, *gz], [*bx, *by, *bz], pointers.as_mut_ptr());
+                }
+                Node::Host(function, data) => function(*data as _),
+                Node::Child(nodes) => launch(nodes),
+            }
+        }
+    }
 }
 
 /// The sizes of the kernel's arguments.
@@ -201,15 +227,29 @@ api! {
     }
     fn cuGraphLaunch(ready: *mut c_void, stream: *mut c_void) {
         assert!(stream as usize == 0x51);
-        for node in graphs(|graphs| graphs[&(ready as usize)].nodes.clone()) {
-            match node {
-                Node::Copy(from, to, bytes) => (to as *mut u8).copy_from(from as _, bytes),
-                Node::Kernel([gx, gy, gz, bx, by, bz], mut arguments) => {
-                    let mut pointers = arguments.each_mut().map(|bytes| bytes.as_mut_ptr().cast::<c_void>());
-                    run([gx, gy, gz], [bx, by, bz], pointers.as_mut_ptr());
-                }
-            }
-        }
+        launch(&graphs(|graphs| graphs[&(ready as usize)].nodes.clone()));
+        0
+    }
+    fn cuGraphAddChildGraphNode(
+        node: *mut *mut c_void, graph: *mut c_void, before: *const *mut c_void, count: usize, child: *mut c_void
+    ) {
+        let child = graphs(|graphs| graphs[&(child as usize)].nodes.clone());
+        add(node, graph, before, count, Node::Child(child))
+    }
+    fn cuStreamBeginCapture_v2(stream: *mut c_void, mode: c_uint) {
+        assert!(stream as usize == 0x52 && mode == 2);
+        assert!(CAPTURED.lock().unwrap().replace(Vec::new()).is_none());
+        0
+    }
+    fn cuStreamEndCapture(stream: *mut c_void, graph: *mut *mut c_void) {
+        assert!(stream as usize == 0x52);
+        let nodes = CAPTURED.lock().unwrap().take().expect("a capture");
+        *graph = new_graph(Graph { nodes });
+        0
+    }
+    fn cuLaunchHostFunc(stream: *mut c_void, function: unsafe extern "C" fn(*mut c_void), data: *mut c_void) {
+        assert!(stream as usize == 0x52, "nothing runs there");
+        CAPTURED.lock().unwrap().as_mut().expect("a capture").push(Node::Host(function, data as usize));
         0
     }
     fn cuGraphExecDestroy(ready: *mut c_void) {
@@ -266,7 +306,14 @@ api! {
         *name = text(code).map_or(std::ptr::null(), |(_, text)| text.as_ptr());
         text(code).map_or(1, |_| 0)
     }
-    fn cuStreamCreate(stream: *mut *mut c_void, _flags: c_uint) { *stream = 0x51 as _; 0 }
+    fn cuStreamCreate(stream: *mut *mut c_void, _flags: c_uint) {
+        // The first of a device, and others, where nothing but captures comes.
+        let mut known = STREAMS.lock().unwrap();
+        let first = !known.contains(&CURRENT.get());
+        known.push(CURRENT.get());
+        *stream = if first { 0x51 } else { 0x52 } as _;
+        0
+    }
     fn cuStreamSynchronize(stream: *mut c_void) { assert!(stream as usize == 0x51); 0 }
     fn cuEventCreate(event: *mut *mut c_void, _flags: c_uint) { *event = take(8) as _; 0 }
     fn cuEventRecord(_event: *mut c_void, stream: *mut c_void) { assert!(stream as usize == 0x51); 0 }

@@ -50,6 +50,7 @@ pub(crate) fn by_library<R: Runtime>(
         return false;
     }
     let (device, opened) = (a.device(), opened::<R>(a.device()));
+    opened.keep([Some(a), Some(b), bias, Some(out)].into_iter().flatten().map(Tensor::storage));
     (0..parts).all(|part| {
         let at = |x, operand: usize, row| Matrices {
             batch: steps[operand],
