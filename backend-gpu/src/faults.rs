@@ -1,5 +1,5 @@
 //! Indices that are out of range, which kernels find when they run: reported when somebody waits for the
-//! device, with the place of the call.
+//! device, with the place of the call. And, where accesses are checked, elements that are not there.
 //!
 //! A kernel writes the first one of a call to the call's place in a buffer of the device: `FAULTS` and
 //! `FAULT` of the prelude. Whoever reads a value next looks there. The error goes to the thread that called,
@@ -9,15 +9,28 @@
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
-use kiln_tensor_core::{Error, Result, Shape};
+use bytemuck::{Pod, Zeroable};
+use kiln_tensor_core::{Device, Error, Result, Shape};
 use parking_lot::Mutex;
 
 use crate::Runtime;
 
 /// So many calls may wait for a look at the buffer; the next one looks.
 const MOST: usize = 1024;
-/// `Fault` of the prelude: whether there is one, and the index.
-const BYTES: usize = 16;
+/// `Fault` of the prelude.
+const BYTES: usize = size_of::<Fault>();
+
+/// What a kernel reports.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Fault {
+    taken: i32,
+    /// An index of the user's, or an element that a kernel has no business with.
+    kind: i32,
+    index: i64,
+    /// How many elements there are.
+    size: i64,
+}
 
 thread_local! {
     /// Lives as long as the thread.
@@ -43,6 +56,8 @@ struct Pending<R: Runtime> {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) op: &'static str,
+    /// What an index is called.
+    pub(crate) what: &'static str,
     pub(crate) size: usize,
     pub(crate) shape: Shape,
     pub(crate) at: &'static Location<'static>,
@@ -128,46 +143,57 @@ impl<R: Runtime> Pending<R> {
         if let Some(buffer) = self.buffer.as_ref().filter(|_| !self.calls.is_empty()) {
             let faults = taken::<R>(device, buffer, self.calls.len())?;
             for ((watch, thread), fault) in self.calls.drain(..).zip(faults) {
-                self.found.extend(fault.and_then(|index| first(&self.found, index, watch, thread)));
+                self.found.extend(
+                    fault.and_then(|fault| first(&self.found, device, fault, watch, thread)),
+                );
             }
         }
         for (fixed, thread) in std::mem::take(&mut self.replays) {
             let faults = taken::<R>(device, &fixed.buffer, fixed.watches.len())?;
             for (watch, fault) in fixed.watches.iter().zip(faults) {
                 let (watch, thread) = (watch.clone(), thread.clone());
-                self.found.extend(fault.and_then(|index| first(&self.found, index, watch, thread)));
+                self.found.extend(
+                    fault.and_then(|fault| first(&self.found, device, fault, watch, thread)),
+                );
             }
         }
         Ok(())
     }
 }
 
-/// The indices that so many calls have reported in a buffer, which is cleared.
+/// What so many calls have reported in a buffer, which is cleared.
 fn taken<R: Runtime>(
     device: &R::Device,
     buffer: &R::Buffer,
     calls: usize,
-) -> Result<Vec<Option<i64>>> {
-    let mut bytes = vec![0; calls * BYTES];
-    R::read(device, buffer, 0, &mut bytes)?;
-    if bytes.iter().any(|&byte| byte != 0) {
-        R::write(device, buffer, 0, &vec![0; bytes.len()])?;
+) -> Result<Vec<Option<Fault>>> {
+    let mut faults = vec![Fault::zeroed(); calls];
+    R::read(device, buffer, 0, bytemuck::cast_slice_mut(&mut faults))?;
+    if faults.iter().any(|fault| fault.taken != 0) {
+        R::write(device, buffer, 0, &vec![0; calls * BYTES])?;
     }
-    let fault = |fault: &[u8]| {
-        let index = fault[8..].try_into().expect("eight of the bytes");
-        (fault[..4] != [0; 4]).then(|| i64::from_ne_bytes(index))
-    };
-    Ok(bytes.chunks_exact(BYTES).map(fault).collect())
+    Ok(faults.into_iter().map(|fault| (fault.taken != 0).then_some(fault)).collect())
 }
 
 /// The error of a call, if none of its thread's calls before has one.
 fn first(
     found: &[(Error, Weak<()>)],
-    index: i64,
-    Watch { op, size, shape, at }: Watch,
+    device: &impl Device,
+    fault: Fault,
+    watch: Watch,
     thread: Weak<()>,
 ) -> Option<(Error, Weak<()>)> {
-    let called = Some(at);
-    let error = Error::Index { op, what: "index", index, size, shape, called };
+    let Fault { kind, index, size, .. } = fault;
+    let error = match kind {
+        0 => {
+            let Watch { op, what, size, shape, at } = watch;
+            Error::Index { op, what, index, size, shape, called: Some(at) }
+        }
+        _ => Error::KernelFailed {
+            device: device.to_string(),
+            kernel: watch.op.to_owned(),
+            why: format!("it asks for element {index} of {size}; called at {}", watch.at),
+        },
+    };
     (!found.iter().any(|(_, known)| known.ptr_eq(&thread))).then_some((error, thread))
 }

@@ -12,7 +12,7 @@ use crate::Gpu;
 use crate::faults::Watch;
 use crate::opened::Opened;
 use crate::runtime::{Runtime, Traits};
-use crate::source::Operand;
+use crate::source::{Operand, checked};
 use crate::storage::Storage;
 
 /// What a result is, or a panic with the typed error of the device.
@@ -122,11 +122,17 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// The kernel reports an index that is out of range for a dim of this size with `FAULT(index)`, and has
-    /// `FAULTS` as its last parameter. The error names the op, and the caller of the functions around this
+    /// `FAULTS` as its last parameter. The error names the op, what the index is of, and the caller of the functions around this
     /// that have `#[track_caller]`.
     #[track_caller]
-    pub(crate) fn watched(mut self, op: &'static str, size: usize, shape: &Shape) -> Self {
-        self.watch = Some(Watch { op, size, shape: shape.clone(), at: Location::caller() });
+    pub(crate) fn watched(
+        mut self,
+        (op, what): (&'static str, &'static str),
+        size: usize,
+        shape: &Shape,
+    ) -> Self {
+        let (shape, at) = (shape.clone(), Location::caller());
+        self.watch = Some(Watch { op, what, size, shape, at });
         self
     }
 
@@ -150,7 +156,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// Like `run`, over so many groups of so many work-items.
     #[track_caller]
     pub(crate) fn run_groups(
-        self,
+        mut self,
         entry: &'static str,
         key: impl Hash,
         (groups, group): (usize, usize),
@@ -158,6 +164,9 @@ impl<'a, R: Runtime> Call<'a, R> {
     ) {
         if groups == 0 {
             return;
+        }
+        if checked() && self.watch.is_none() {
+            self = self.watched((entry, "element"), 0, &Shape::default());
         }
         let opened = opened::<R>(self.device);
         let kernel = done(opened.kernel(self.device, entry, key, body));

@@ -153,9 +153,9 @@ fn faulty(number: usize) -> FakeDevice {
         let [.., Arg::Buffer(faults), Arg::Bytes(call)] = args else { return };
         if kernel == "gather" || kernel == "scatter" {
             let call = i64::from_ne_bytes((*call).try_into().unwrap()) as usize;
-            faults.with(16 * call, 16, |place| {
+            faults.with(24 * call, 24, |place| {
                 place[0] = 1;
-                place[8..].copy_from_slice(&7i64.to_ne_bytes());
+                place[8..16].copy_from_slice(&7i64.to_ne_bytes());
             });
         }
     });

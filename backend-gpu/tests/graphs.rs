@@ -289,9 +289,9 @@ fn an_index_out_of_range_is_told_after_each_replay() {
         calls += 1;
         if calls % 2 == 0 {
             assert_eq!(call, 1);
-            faults.with(call * 16, 16, |fault| {
+            faults.with(call * 24, 24, |fault| {
                 fault[..4].copy_from_slice(&1i32.to_ne_bytes());
-                fault[8..].copy_from_slice(&7i64.to_ne_bytes());
+                fault[8..16].copy_from_slice(&7i64.to_ne_bytes());
             });
         }
     });

@@ -27,6 +27,5 @@ void OVERLOADED vstore_half_rte(float, size_t, __global half*);
 void OVERLOADED vstore_half_rte(float, size_t, half*);
 int OVERLOADED atomic_add(volatile __global int*, int);
 int OVERLOADED atomic_cmpxchg(volatile __global int*, int, int);
-int printf(__constant const char* format, ...);
 #undef OVERLOADED
 #undef PURE

@@ -4,7 +4,8 @@
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_backend_opencl::{OpenCl, OpenClDevice};
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, Tensor, catch, manual_seed, use_deterministic_algorithms,
+    Backend, ConvSpec, DType, Error, Layout, Tensor, ViewOp, catch, manual_seed,
+    use_deterministic_algorithms,
 };
 
 const CPU: CpuDevice = CpuDevice;
@@ -331,4 +332,22 @@ fn sums_by_index() {
     let none = Tensor::<OpenCl>::zeros([0], &device);
     let error = catch(|| none.index_add(0, &there, &Tensor::ones([500], &device))).unwrap_err();
     assert!(matches!(error, Error::Index { index: 0, .. }), "{error}");
+}
+
+/// Where kernels guard their accesses, one outside of a tensor is an error and the process goes on.
+#[test]
+fn strays_are_reported() {
+    if std::env::var_os("KILN_GPU_CHECK").is_none() {
+        return;
+    }
+    let device = OpenClDevice::default();
+    let x = Tensor::<OpenCl>::ones([4], &device);
+    // Rows that are not there: the caller answers for layouts.
+    let rows = Layout::new([2, 4].into(), [4, 1].as_slice().into(), 0);
+    let wrong = OpenCl::view(&x, &ViewOp::Expand([2, 4].into()), rows);
+    let error = catch(|| (&wrong + 1.0).to_vec::<f32>()).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::KernelFailed { .. }), "{text}");
+    assert!(text.contains("kernel `map`") && text.contains("of 4; called at"), "{text}");
+    assert_eq!((&x + 1.0).to_vec::<f32>(), [2.0; 4]);
 }

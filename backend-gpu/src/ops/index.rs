@@ -93,7 +93,7 @@ fn gathered<R: Runtime>(op: &'static str, x: &T<R>, dim: usize, index: &T<R>) ->
         .operand(&from, &x)
         .operand(&picks, &index)
         .operand(&to, &out)
-        .watched(op, whole[dim], whole)
+        .watched((op, "index"), whole[dim], whole)
         .run("gather", x.dtype(), out.numel(), body);
     out
 }

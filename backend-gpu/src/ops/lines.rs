@@ -216,7 +216,7 @@ fn run<R: Runtime>(
         };
     }
     if watched {
-        call = call.watched(op, n, whole.shape());
+        call = call.watched((op, "class"), n, whole.shape());
     }
     let kinds: SmallVec<[(DType, isize); 4]> = tensors
         .iter()

@@ -136,7 +136,7 @@ KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
         .operand(&picks, &index)
         .operand(&source, &src)
         .operand(&target, &out)
-        .watched(op, x.dims()[dim], x.shape())
+        .watched((op, "index"), x.dims()[dim], x.shape())
         .run("scatter", (how, dtype), lines, body);
     out
 }
@@ -190,7 +190,7 @@ fn by_place<R: Runtime>(
         call = call.operand(&order, places);
     }
     let order = places.is_some().then_some(&order);
-    call.watched(op, x.dims()[dim], x.shape()).run(
+    call.watched((op, "index"), x.dims()[dim], x.shape()).run(
         "scatter_runs",
         (how, dtype, atomic),
         src.numel(),

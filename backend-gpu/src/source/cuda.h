@@ -43,11 +43,3 @@ DEVICE u16 to_f16(f32 x) {
 }
 #define LOAD_F16(p, i) from_f16(((const u16*)(p))[i])
 #define STORE_F16(p, i, v) (((u16*)(p))[i] = to_f16(v))
-#ifdef CHECKED
-DEVICE i64 stray(const char* name, i64 i, i64 n) {
-  printf("kernel %s: %s has no element %ld, but %ld\n", CHECKED, name, (long)i, (long)n);
-  __trap();
-  return 0;
-}
-#define AT(i, n, name) ((u64)(i) < (u64)(n) ? (i64)(i) : stray(name, (i), (n)))
-#endif

@@ -6,6 +6,7 @@ mod operand;
 pub(crate) mod program;
 mod tree;
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 pub(crate) use locate::{Width, locate};
@@ -29,13 +30,22 @@ pub(crate) fn whole(traits: &Traits, body: &str) -> String {
     if let Some(items) = traits.sub_group {
         let _ = writeln!(source, "#define SUB_GROUP {items}");
     }
+    let mut body = Cow::Borrowed(body);
     if checked() {
-        let name = body.split("KERNEL void ").nth(1).and_then(|rest| rest.split('(').next());
-        let _ = writeln!(source, "#define CHECKED \"{}\"", name.unwrap_or_default());
+        source.push_str("#define CHECKED\n");
+        body = Cow::Owned(reporting(&body));
     }
     let functions = functions::functions(traits.f64);
     let _ = write!(source, "{target}\n{}\n{functions}\n{body}", include_str!("prelude.h"));
     source
+}
+
+/// A kernel that has `FAULTS` as its last parameter.
+fn reporting(body: &str) -> String {
+    let (before, kernel) = body.split_once("KERNEL void ").expect("a kernel");
+    let (parameters, rest) = kernel.split_once(") {").expect("a kernel's parameters");
+    let faults = if parameters.ends_with("FAULTS") { "" } else { ", FAULTS" };
+    format!("{before}KERNEL void {parameters}{faults}) {{{rest}")
 }
 
 /// The C type that an element is computed in.

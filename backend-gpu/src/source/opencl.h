@@ -51,12 +51,3 @@ DEVICE u16 to_f16(f32 x) {
   vstore_half_rte(x, 0, (half*)&bits);
   return bits;
 }
-#ifdef CHECKED
-// Ends the process. PoCL leaves traps out, and a store to nowhere in.
-DEVICE i64 stray(__constant char* name, i64 i, i64 n) {
-  printf("kernel %s: %s has no element %ld, but %ld\n", CHECKED, name, (long)i, (long)n);
-  *(volatile GLOBAL i32*)8 = 1;
-  return 0;
-}
-#define AT(i, n, name) ((u64)(i) < (u64)(n) ? (i64)(i) : stray(name, (i), (n)))
-#endif

@@ -13,8 +13,8 @@ pub(crate) fn specialise(elements: usize) -> bool {
     elements >= 1 << 14
 }
 
-/// Whether kernels guard each access to an operand, and end the process with the index where it is outside:
-/// the environment variable `KILN_GPU_CHECK`. For tests; drivers that compute on the host do not notice.
+/// Whether kernels guard each access to an operand, and report one that is outside as a fault of the call: the
+/// environment variable `KILN_GPU_CHECK`. For tests; drivers that compute on the host do not notice.
 pub(crate) fn checked() -> bool {
     static CHECKED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KILN_GPU_CHECK").is_some());
     *CHECKED
@@ -118,7 +118,7 @@ impl Operand {
     /// An index; where accesses are checked, one that has an element.
     pub(crate) fn guarded(&self, index: &str) -> String {
         match checked() {
-            true => format!("AT({index}, {0}_n, \"{0}\")", self.name),
+            true => format!("AT({index}, {}_n)", self.name),
             false => index.to_owned(),
         }
     }

@@ -2,13 +2,17 @@
 typedef struct { i64 rank; i64 sizes[MAX_RANK]; } Sizes;
 typedef struct { i64 offset; i64 strides[MAX_RANK]; } Place;
 
-// The first index of a call that is out of range: see faults.rs.
-typedef struct { i32 taken, unused; i64 index; } Fault;
-DEVICE void fault(GLOBAL Fault* at, i64 index) {
-  if (CLAIM(&at->taken)) at->index = index;
+// What a call finds wrong first: see faults.rs.
+typedef struct { i32 taken; i32 kind; i64 index; i64 size; } Fault;
+DEVICE void fault(GLOBAL Fault* at, i32 kind, i64 index, i64 size) {
+  if (CLAIM(&at->taken)) { at->kind = kind; at->index = index; at->size = size; }
 }
 #define FAULTS GLOBAL Fault* faults, i64 call
-#define FAULT(index) fault(faults + call, index)
+#define FAULT(index) fault(faults + call, 0, index, 0)
+#ifdef CHECKED
+DEVICE i64 stray(GLOBAL Fault* at, i64 i, i64 n) { fault(at, 1, i, n); return 0; }
+#define AT(i, n) ((u64)(i) < (u64)(n) ? (i64)(i) : stray(faults + call, (i), (n)))
+#endif
 
 DEVICE f32 from_bf16(u16 bits) { return BITS_F32((u32)bits << 16); }
 #define LOAD_BF16(p, i) from_bf16((p)[i])

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use kiln::prelude::*;
 use kiln::tensor::{ConvSpec, PoolSpec};
+use kiln::{MatmulPrecision, set_float32_matmul_precision};
 
 use crate::{Work, Workload, device};
 
@@ -14,6 +15,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "gemm_1024", make: || gemm(1024) },
     Workload { name: "gemm_2048", make: || gemm(2048) },
     Workload { name: "gemm_4096", make: || gemm(4096) },
+    Workload { name: "gemm_4096_tf32", make: gemm_tf32 },
     Workload { name: "gemm_4096_bf16", make: gemm_bf16 },
     Workload { name: "gemv_4096", make: gemv },
     Workload { name: "bmm_96x128x64", make: bmm },
@@ -57,6 +59,16 @@ fn unary<const N: usize>(shape: [usize; N], f: fn(&Tensor) -> Tensor) -> Work {
 fn gemm(n: usize) -> Work {
     let (a, b) = (randn([n, n]), randn([n, n]));
     work(move || a.matmul(&b))
+}
+
+fn gemm_tf32() -> Work {
+    let [a, b] = [(); 2].map(|()| randn([4096, 4096]));
+    work(move || {
+        set_float32_matmul_precision(MatmulPrecision::High);
+        let c = a.matmul(&b);
+        set_float32_matmul_precision(MatmulPrecision::Highest);
+        c
+    })
 }
 
 fn gemm_bf16() -> Work {

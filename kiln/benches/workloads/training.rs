@@ -1,6 +1,7 @@
 //! Steps and epochs of training.
 
 use kiln::data::{DataLoader, TensorDataset, digits};
+use kiln::graph;
 use kiln::prelude::*;
 
 use crate::{Work, Workload, device};
@@ -9,6 +10,11 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "digits_epoch", make: digits_epoch },
     Workload { name: "mlp_64_adam", make: || one_batch(mlp(&[784, 256, 128, 10]), &[64, 784]) },
     Workload { name: "lenet_64_adam", make: || one_batch(lenet(), &[64, 1, 28, 28]) },
+    Workload {
+        name: "mlp_64_adam_graph",
+        make: || replayed(mlp(&[784, 256, 128, 10]), &[64, 784]),
+    },
+    Workload { name: "lenet_64_adam_graph", make: || replayed(lenet(), &[64, 1, 28, 28]) },
 ];
 
 /// Linear layers with ReLU between them.
@@ -52,12 +58,21 @@ fn training_step(net: Sequential) -> impl FnMut(&Tensor, &Tensor) {
     }
 }
 
-fn one_batch(net: Sequential, shape: &[usize]) -> Work {
-    let x = Tensor::randn(shape, device());
+fn batch(shape: &[usize]) -> [Tensor; 2] {
     let y: Vec<i64> = (0..shape[0] as i64).map(|i| i % 10).collect();
-    let y = Tensor::from_slice(&y, shape[0], device());
-    let mut step = training_step(net);
+    [Tensor::randn(shape, device()), Tensor::from_slice(&y, shape[0], device())]
+}
+
+fn one_batch(net: Sequential, shape: &[usize]) -> Work {
+    let ([x, y], mut step) = (batch(shape), training_step(net));
     Box::new(move || step(&x, &y))
+}
+
+/// The same, captured once where the device has graphs.
+fn replayed(net: Sequential, shape: &[usize]) -> Work {
+    let ([x, y], mut step) = (batch(shape), training_step(net));
+    let mut graph = graph::Step::new(device());
+    Box::new(move || graph.run([&x, &y], |[x, y]| step(x, y)))
 }
 
 fn digits_epoch() -> Work {
