@@ -6,14 +6,15 @@ use std::sync::Arc;
 use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats,
-    Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp, compose, raise,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout,
+    MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    compose, raise,
 };
 use smallvec::{SmallVec, smallvec};
 
 use crate::meta::{Meta, Tracked, constant, handle, inner, meta};
 use crate::node::{Node, Saved, node, record, record_view, recording, results, wanted};
-use crate::records::{normalized, ordered, writable};
+use crate::records::{activated, normalized, ordered, writable};
 use crate::rules::{
     AvgPool, AvgPoolGrad, BatchNorm, Cat, Conv, ConvGradInput, ConvGradWeight, CrossEntropy,
     Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Map, Matmul, MaxPool,
@@ -408,6 +409,27 @@ impl<B: Backend> Backend for Autograd<B> {
         let y = B::linear(inner(x), inner(weight), bias.map(inner));
         let inputs: SmallVec<[&Tensor<Self>; 3]> = [x, weight].into_iter().chain(bias).collect();
         record(&inputs, y, |_| keep(&[x, weight]), || Linear)
+    }
+
+    fn linear_act(
+        x: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        bias: Option<&Tensor<Self>>,
+        activation: Activation,
+        keep: bool,
+    ) -> (Tensor<Self>, Option<Tensor<Self>>) {
+        let inputs: SmallVec<[&Tensor<Self>; 3]> = [x, weight].into_iter().chain(bias).collect();
+        // The gradient of relu looks at the result.
+        let kept = keep || (recording(&inputs) && activation != Activation::Relu);
+        let made = B::linear_act(inner(x), inner(weight), bias.map(inner), activation, kept);
+        activated(&inputs, made, activation, keep)
+    }
+
+    fn linear_grad_weight(grad: &Tensor<Self>, x: &Tensor<Self>) -> [Tensor<Self>; 2] {
+        if recording(&[grad, x]) {
+            return compose::linear_grad_weight(grad, x);
+        }
+        B::linear_grad_weight(inner(grad), inner(x)).map(constant)
     }
 
     fn layer_norm(

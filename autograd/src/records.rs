@@ -1,13 +1,13 @@
 //! Records of ops that give more than one tensor, and what in-place writes must not touch.
 
-use kiln_tensor_core::{Backend, Error, Kernel, Tensor, raise};
+use kiln_tensor_core::{Activation, Backend, Error, Kernel, Tensor, raise};
 use smallvec::{SmallVec, smallvec};
 
 use crate::Autograd;
 use crate::meta::{constant, meta};
 use crate::mode::is_grad_enabled;
-use crate::node::{Saved, record};
-use crate::rules::{Sort, backward_name};
+use crate::node::{Saved, node, record, recording, results};
+use crate::rules::{LinearAct, Sort, backward_name};
 
 type Recorded<B> = Tensor<Autograd<B>>;
 
@@ -65,4 +65,26 @@ pub(crate) fn normalized<B: Backend, R: crate::Rule>(
     };
     let y = record(&inputs, y, saved, rule);
     [y, constant(first.clone()), constant(second.clone())]
+}
+
+/// Wraps the results of `linear_act`, of which the caller wants the second if `keep`.
+pub(crate) fn activated<B: Backend>(
+    inputs: &[&Recorded<B>],
+    (y, before): (Tensor<B>, Option<Tensor<B>>),
+    activation: Activation,
+    keep: bool,
+) -> (Recorded<B>, Option<Recorded<B>>) {
+    if !recording(inputs) {
+        return (constant(y), before.filter(|_| keep).map(constant));
+    }
+    let mut saved: SmallVec<[Saved<B>; 3]> = inputs[..2].iter().map(|x| Saved::input(x)).collect();
+    saved.push(match (activation, &before) {
+        (Activation::Relu, _) | (_, None) => Saved::output(&y, 0),
+        (_, Some(before)) => Saved::output(before, 1),
+    });
+    let count = 1 + usize::from(before.is_some());
+    let node = node(LinearAct(activation), inputs, count, saved);
+    let mut made = results(&node, std::iter::once(y).chain(before).collect()).into_iter();
+    let y = made.next().expect("a result");
+    (y, made.next().filter(|_| keep))
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    AttentionSpec, Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout, MemoryStats,
-    Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout,
+    MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 /// Backend `B`, with every call counted.
@@ -106,6 +106,13 @@ impl<B: Backend> Lift<B> for (Tensor<B>, Tensor<B>) {
     }
 }
 
+impl<B: Backend> Lift<B> for (Tensor<B>, Option<Tensor<B>>) {
+    type Outside = (Tensor<Spy<B>>, Option<Tensor<Spy<B>>>);
+    fn lift(self) -> Self::Outside {
+        (self.0.lift(), self.1.lift())
+    }
+}
+
 impl<B: Backend, const N: usize> Lift<B> for [Tensor<B>; N] {
     type Outside = [Tensor<Spy<B>>; N];
     fn lift(self) -> Self::Outside {
@@ -137,7 +144,7 @@ macro_rules! as_they_are {
     };
 }
 as_they_are! {
-    lower: usize, i64, f64, bool, &Shape, &AttentionSpec, &ConvSpec, &PoolSpec, &ViewOp, Layout, ScanOp, ScatterOp;
+    lower: usize, i64, f64, bool, &Shape, Activation, &AttentionSpec, &ConvSpec, &PoolSpec, &ViewOp, Layout, ScanOp, ScatterOp;
     lift: (), bool, u64, Vec<u8>, Option<String>
 }
 
@@ -189,6 +196,8 @@ impl<B: Backend> Backend for Spy<B> {
         fn cross_entropy(logits: &Tensor<Self>, target: &Tensor<Self>, ignore: i64) -> Tensor<Self>;
         fn cross_entropy_grad(grad: &Tensor<Self>, logits: &Tensor<Self>, target: &Tensor<Self>, ignore: i64) -> Tensor<Self>;
         fn linear(x: &Tensor<Self>, weight: &Tensor<Self>, bias: Option<&Tensor<Self>>) -> Tensor<Self>;
+        fn linear_act(x: &Tensor<Self>, weight: &Tensor<Self>, bias: Option<&Tensor<Self>>, activation: Activation, keep: bool) -> (Tensor<Self>, Option<Tensor<Self>>);
+        fn linear_grad_weight(grad: &Tensor<Self>, x: &Tensor<Self>) -> [Tensor<Self>; 2];
         fn layer_norm(x: &Tensor<Self>, weight: Option<&Tensor<Self>>, bias: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 3];
         fn layer_norm_grad(grad: &Tensor<Self>, x: &Tensor<Self>, mean: &Tensor<Self>, rstd: &Tensor<Self>, weight: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 3];
         fn rms_norm(x: &Tensor<Self>, weight: Option<&Tensor<Self>>, dims: usize, eps: f64) -> [Tensor<Self>; 2];

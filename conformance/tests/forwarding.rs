@@ -8,8 +8,8 @@ use kiln_autograd::{Autograd, no_grad};
 use kiln_conformance::spy::{Calls, Spy, watch};
 use kiln_conformance::{Reference, ReferenceDevice as Dev};
 use kiln_tensor_core::{
-    AttentionSpec, Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp, ScatterOp,
-    Shape, Shared, Tensor, ViewOp, catch,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp,
+    ScatterOp, Shape, Shared, Tensor, ViewOp, catch,
 };
 
 type W = Autograd<Spy<Reference>>;
@@ -184,6 +184,12 @@ const METHODS: &[(&str, Leaves, Call)] = &[
         vec![W::cross_entropy_grad(&o.row, &o.matrix, &o.classes, -100)]
     }),
     ("linear", Node("LinearBackward"), |o| vec![W::linear(&o.matrix, &o.other, Some(&o.row))]),
+    ("linear_act", Node("LinearActBackward"), |o| {
+        vec![W::linear_act(&o.matrix, &o.other, Some(&o.row), Activation::GeluTanh, false).0]
+    }),
+    ("linear_grad_weight", Composed(SECOND_ORDER), |o| {
+        W::linear_grad_weight(&o.matrix, &o.other).to_vec()
+    }),
     ("layer_norm", Node("LayerNormBackward"), |o| {
         vec![W::layer_norm(&o.matrix, Some(&o.row), Some(&o.row), 1, 0.1)[0].clone()]
     }),

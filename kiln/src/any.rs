@@ -5,8 +5,9 @@ use std::sync::Arc;
 use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout, MemoryStats,
-    Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp, raise,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout,
+    MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    raise,
 };
 use smallvec::SmallVec;
 
@@ -299,6 +300,24 @@ impl Backend for Any {
 
     fn linear(x: &Tensor<Any>, weight: &Tensor<Any>, bias: Option<&Tensor<Any>>) -> Tensor<Any> {
         on!(x.device(), K, _ => wrap(K::linear(inner(x), inner(weight), bias.map(inner))))
+    }
+
+    fn linear_act(
+        x: &Tensor<Any>,
+        weight: &Tensor<Any>,
+        bias: Option<&Tensor<Any>>,
+        activation: Activation,
+        keep: bool,
+    ) -> (Tensor<Any>, Option<Tensor<Any>>) {
+        on!(x.device(), K, _ => {
+            let bias = bias.map(inner);
+            let (y, before) = K::linear_act(inner(x), inner(weight), bias, activation, keep);
+            (wrap(y), before.map(wrap))
+        })
+    }
+
+    fn linear_grad_weight(grad: &Tensor<Any>, x: &Tensor<Any>) -> [Tensor<Any>; 2] {
+        on!(x.device(), K, _ => K::linear_grad_weight(inner(grad), inner(x)).map(wrap))
     }
 
     fn layer_norm(

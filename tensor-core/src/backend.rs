@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 
 use crate::graph::Replay;
 use crate::{
-    AttentionSpec, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout, MemoryStats,
-    PoolSpec, Result, Shape, Tensor, ViewOp, compose, raise,
+    Activation, AttentionSpec, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout,
+    MemoryStats, PoolSpec, Result, Shape, Tensor, ViewOp, compose, raise,
 };
 
 /// The tensors that a primitive with several results gives.
@@ -365,6 +365,23 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         bias: Option<&Tensor<Self>>,
     ) -> Tensor<Self> {
         compose::linear(x, weight, bias)
+    }
+
+    /// `activation(linear(x, weight, bias))`, and what the activation was applied to, where `keep` asks for
+    /// that: gradients of `GeluTanh` need it, `Relu` has all in its result.
+    fn linear_act(
+        x: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        bias: Option<&Tensor<Self>>,
+        activation: Activation,
+        keep: bool,
+    ) -> (Tensor<Self>, Option<Tensor<Self>>) {
+        compose::linear_act(x, weight, bias, activation, keep)
+    }
+
+    /// The gradients of `linear` in weight and bias together: both read `grad`, `[…, out]`; `x` is `[…, in]`.
+    fn linear_grad_weight(grad: &Tensor<Self>, x: &Tensor<Self>) -> [Tensor<Self>; 2] {
+        compose::linear_grad_weight(grad, x)
     }
 
     /// Normalisation over the last `dims` dimensions, then `· weight + bias` (both of the shape of

@@ -2,10 +2,12 @@
 //! not override it runs.
 
 mod attention;
+mod linear;
 
 pub use attention::{
     attention_weights, scaled_dot_product_attention, scaled_dot_product_attention_grad,
 };
+pub use linear::{activation_grad, linear, linear_act, linear_grad_weight, rows};
 
 use crate::ops::cast_program;
 use crate::{Backend, Fused, FusedWith, Kernel, ReduceOp, ScatterOp, Shape, Tensor, Val, ViewOp};
@@ -178,19 +180,6 @@ pub fn cross_entropy_grad<B: Backend>(
     let grad = MASKED.call([&grad.unsqueeze(1), &counts]);
     let scaled = &B::softmax(logits, 1) * &grad;
     B::scatter(ScatterOp::Add, &scaled, 1, &index, &-grad)
-}
-
-/// See [`Backend::linear`].
-pub fn linear<B: Backend>(
-    x: &Tensor<B>,
-    weight: &Tensor<B>,
-    bias: Option<&Tensor<B>>,
-) -> Tensor<B> {
-    let product = x.matmul(&weight.t());
-    match bias {
-        Some(bias) => product + bias,
-        None => product,
-    }
 }
 
 static NORMALIZE: Fused<3, Fn3> = Fused::new("normalize", |[x, mean, rstd]| (x - mean) * rstd);

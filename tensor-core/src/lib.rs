@@ -43,5 +43,5 @@ pub use ops::{
 pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
-pub use spec::{AttentionSpec, ConvSpec, Dims, PoolSpec, adaptive_windows};
+pub use spec::{Activation, AttentionSpec, ConvSpec, Dims, PoolSpec, adaptive_windows};
 pub use tensor::Tensor;

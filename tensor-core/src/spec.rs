@@ -107,6 +107,15 @@ pub fn adaptive_windows(size: usize, out: usize) -> impl Iterator<Item = Range<u
     (0..out).map(move |i| i * size / out..((i + 1) * size).div_ceil(out))
 }
 
+/// An elementwise function that a linear map may be followed by in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `Tensor::relu`.
+    Relu,
+    /// `Tensor::gelu_tanh`: PyTorch's `gelu(approximate="tanh")`.
+    GeluTanh,
+}
+
 /// How queries look at keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionSpec {

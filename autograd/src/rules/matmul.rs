@@ -1,6 +1,6 @@
 //! Products of matrices.
 
-use kiln_tensor_core::{Backend, Tensor};
+use kiln_tensor_core::{Activation, Backend, Tensor, compose};
 use smallvec::smallvec;
 
 use super::{Context, Gradients, Rule, name, only};
@@ -27,15 +27,36 @@ impl Rule for Linear {
     name!("linear");
 
     fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
-        let (grad, x, weight) = (only(grads), &cx.saved[0], &cx.saved[1]);
-        let rows = |t: &Tensor<T>| {
-            let cols = t.dims()[t.rank() - 1];
-            t.reshape([(t.numel() / cols.max(1)) as isize, cols as isize])
-        };
-        smallvec![
-            cx.when(0, || grad.matmul(weight)),
-            cx.when(1, || T::matmul(&rows(grad).t(), &rows(x))),
-            cx.when(2, || rows(grad).sum_dims([0], false)),
-        ]
+        linear(&cx, only(grads))
     }
+}
+
+/// The rule of `linear_act`; saves input, weight and what the activation's gradient looks at. What the activation was
+/// applied to is the second output, where it is kept.
+pub(crate) struct LinearAct(pub(crate) Activation);
+
+impl Rule for LinearAct {
+    name!("linear_act");
+
+    fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        let through = grads[0].as_ref().map(|g| compose::activation_grad(g, &cx.saved[2], self.0));
+        let before = grads.get(1).cloned().flatten();
+        let grad = match (through, before) {
+            (Some(through), Some(before)) => through + before,
+            (through, before) => through.or(before).expect("an output has a gradient"),
+        };
+        linear(&cx, &grad)
+    }
+}
+
+/// The gradients of a linear map, from its input and weight.
+fn linear<T: Backend>(cx: &Context<'_, T>, grad: &Tensor<T>) -> Gradients<T> {
+    let (x, weight, rows) = (&cx.saved[0], &cx.saved[1], compose::rows::<T>);
+    let input = cx.when(0, || grad.matmul(weight));
+    if cx.needs(1) && cx.needs(2) {
+        let [weight, bias] = T::linear_grad_weight(grad, x);
+        return smallvec![input, Some(weight), Some(bias)];
+    }
+    let weight = cx.when(1, || T::matmul(&rows(grad).t(), &rows(x)));
+    smallvec![input, weight, cx.when(2, || rows(grad).sum_dims([0], false))]
 }

@@ -20,7 +20,7 @@ pub(crate) use attention::ScaledDotProductAttention;
 pub(crate) use conv::{Conv, ConvGradInput, ConvGradWeight};
 pub(crate) use index::{Gather, IndexAdd, IndexSelect, Scatter};
 pub(crate) use map::{Map, Pointwise};
-pub(crate) use matmul::{Linear, Matmul};
+pub(crate) use matmul::{Linear, LinearAct, Matmul};
 pub(crate) use norm::{BatchNorm, LayerNorm, RmsNorm};
 pub(crate) use pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 pub(crate) use reduce::Reduce;

@@ -1,7 +1,7 @@
 //! The functions of `torch.nn.functional` as users call them.
 
 use kiln_tensor_core::{
-    AttentionOptions, ConvSpec, DType, PoolSpec, Scalar, Shape, adaptive_windows,
+    Activation, AttentionOptions, ConvSpec, DType, PoolSpec, Scalar, Shape, adaptive_windows,
 };
 
 use super::plain::{at, log_softmax, put, rows, shaped, shaped_values, softmax, values};
@@ -156,6 +156,27 @@ make_rows! { ($) functional "functional";
             ])
         },
         run: |x, _| vec![x[0].linear(&x[1], Some(&x[2])), x[0].linear(&x[1], None)],
+        oracle: Oracle::Reference,
+        tolerance: SUM,
+        kinks: &[],
+        order: 2,
+    }
+    linear_act {
+        dtypes: FLOATS,
+        sample: |g| {
+            let lead = g.shape(0..=2);
+            let x = [&lead[..], &[3]].concat().into();
+            Sample::new([
+                g.values(&x, NORMAL),
+                g.values(&[2, 3].into(), NORMAL),
+                g.values(&[2].into(), NORMAL),
+            ])
+        },
+        run: |x, _| {
+            let [gelu, relu] = [Activation::GeluTanh, Activation::Relu]
+                .map(|activation| x[0].linear_act(&x[1], Some(&x[2]), activation));
+            vec![gelu, relu, x[0].linear_act(&x[1], None, Activation::GeluTanh)]
+        },
         oracle: Oracle::Reference,
         tolerance: SUM,
         kinks: &[],

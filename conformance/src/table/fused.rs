@@ -1,6 +1,6 @@
 //! The fused tier one by one, and views with their adjoints.
 
-use kiln_tensor_core::{AttentionSpec, Backend, DType, Layout, Shape, Tensor, ViewOp};
+use kiln_tensor_core::{Activation, AttentionSpec, Backend, DType, Layout, Shape, Tensor, ViewOp};
 
 use super::{Oracle, make_rows};
 use crate::agree::Tolerance;
@@ -271,6 +271,42 @@ make_rows! { ($) fused "fused";
         run: |x, _| vec![B::linear(&x[0], &x[1], x.get(2))],
         oracle: Oracle::Reference,
         tolerance: Tolerance::new(4.0, 16.0, "sums of up to 5 products up to 4, and a bias").stored(1.0),
+        kinks: &[],
+        order: 2,
+    }
+    linear_act {
+        dtypes: FLOATS,
+        sample: |g| {
+            let lead = g.shape(0..=2);
+            let (input, output) = (g.pick(&[1, 3, 5]), g.pick(&[2, 4]));
+            let x = [&lead[..], &[input]].concat().into();
+            let mut inputs = vec![g.values(&x, NORMAL), g.values(&[output, input].into(), NORMAL)];
+            if g.flip() {
+                inputs.push(g.values(&[output].into(), NORMAL));
+            }
+            Sample::new(inputs).with([i64::from(g.flip()), i64::from(g.flip())])
+        },
+        run: |x, args| {
+            let activation = if args[0] == 0 { Activation::Relu } else { Activation::GeluTanh };
+            let (y, before) = B::linear_act(&x[0], &x[1], x.get(2), activation, args[1] == 1);
+            std::iter::once(y).chain(before).collect()
+        },
+        oracle: Oracle::Reference,
+        tolerance: Tolerance::new(4.0, 16.0, "sums of up to 5 products up to 4, and a bias").stored(2.0),
+        kinks: &[],
+        order: 2,
+    }
+    linear_grad_weight {
+        dtypes: FLOATS,
+        sample: |g| {
+            let lead = g.shape(0..=2);
+            let of = |size| [&lead[..], &[size]].concat().into();
+            let (input, output) = (g.pick(&[1, 3, 5]), g.pick(&[2, 4]));
+            Sample::new([g.values(&of(output), NORMAL), g.values(&of(input), NORMAL)])
+        },
+        run: |x, _| B::linear_grad_weight(&x[0], &x[1]).to_vec(),
+        oracle: Oracle::Reference,
+        tolerance: Tolerance::new(8.0, 64.0, "sums of up to 49 products up to 4").stored(1.0),
         kinks: &[],
         order: 2,
     }
