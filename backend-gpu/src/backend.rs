@@ -2,8 +2,8 @@
 
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec, ReduceOp,
-    Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Activation, Backend, ConvSpec, DType, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec,
+    ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 use crate::launch::{done, opened};
@@ -230,6 +230,20 @@ impl<R: Runtime> Backend for Gpu<R> {
         bias: Option<&Tensor<Self>>,
     ) -> Tensor<Self> {
         linear::linear(x, weight, bias)
+    }
+
+    fn linear_act(
+        x: &Tensor<Self>,
+        weight: &Tensor<Self>,
+        bias: Option<&Tensor<Self>>,
+        activation: Activation,
+        keep: bool,
+    ) -> (Tensor<Self>, Option<Tensor<Self>>) {
+        linear::linear_act(x, weight, bias, activation, keep)
+    }
+
+    fn linear_grad_weight(grad: &Tensor<Self>, x: &Tensor<Self>) -> [Tensor<Self>; 2] {
+        linear::linear_grad_weight(grad, x)
     }
 
     fn layer_norm(

@@ -1,6 +1,6 @@
 //! Work that a library of the driver may do instead of kernels of this crate: what it is asked for.
 
-use kiln_tensor_core::{DType, MatmulPrecision};
+use kiln_tensor_core::{Activation, DType, MatmulPrecision};
 
 /// Work to be done.
 #[derive(Clone, Copy, Debug)]
@@ -39,17 +39,24 @@ pub struct Product<'a, B> {
     pub b: Matrices<'a, B>,
     /// `[m, n]`.
     pub out: Matrices<'a, B>,
-    /// What else is done to the result.
+    /// What else is done.
     pub after: After<'a, B>,
 }
 
-/// What else is done to a product's result before it is stored.
+/// What else is done.
 #[derive(Debug)]
 pub enum After<'a, B> {
-    /// Nothing.
-    Nothing,
-    /// Each row gets a bias, `[n]`, added.
-    Bias(Vector<'a, B>),
+    /// A linear layer: each row of the result gets a bias, and the whole an activation, before it is stored.
+    Linear {
+        /// `[n]`.
+        bias: Option<Vector<'a, B>>,
+        /// What follows the bias.
+        activation: Option<Activation>,
+        /// Where to write what the activation is applied to: it lies like the result.
+        before: Option<Vector<'a, B>>,
+    },
+    /// The sum of each row of `a`, `[m]`, is written too.
+    RowSums(Vector<'a, B>),
 }
 
 /// Matrices in memory. Offset and strides count elements.

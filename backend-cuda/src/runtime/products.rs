@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::ffi::c_int;
 use std::sync::{Arc, OnceLock};
 
-use kiln_backend_gpu::library::{After, Matrices, Product};
+use kiln_backend_gpu::library::{After, Matrices, Product, Vector};
 use kiln_cuda_shim::CUdeviceptr;
-use kiln_tensor_core::{DType, Error, MatmulPrecision, Result};
+use kiln_tensor_core::{Activation, DType, Error, MatmulPrecision, Result};
 use parking_lot::Mutex;
 
 use super::cublas_lt::{
@@ -28,10 +28,18 @@ const TRANSPOSE_A: c_int = 3;
 const TRANSPOSE_B: c_int = 4;
 const EPILOGUE: c_int = 7;
 const BIAS_POINTER: c_int = 8;
+const AUX_POINTER: c_int = 11;
+const AUX_LD: c_int = 12;
+const AUX_BATCH_STRIDE: c_int = 13;
 
-// `cublasLtEpilogue_t`.
+// `cublasLtEpilogue_t`: bits that are added up, but for the first.
 const EPILOGUE_DEFAULT: u32 = 1;
+const EPILOGUE_RELU: u32 = 2;
 const EPILOGUE_BIAS: u32 = 4;
+const EPILOGUE_GELU: u32 = 32;
+const EPILOGUE_AUX: u32 = 128;
+/// The sums of the right side's columns: of the rows of what it is the transpose of.
+const EPILOGUE_BGRADB: u32 = 512;
 
 // `cublasLtMatmulPreferenceAttributes_t`.
 const MAX_WORKSPACE_BYTES: c_int = 1;
@@ -67,9 +75,12 @@ struct Key {
     /// The left, the right, and the result.
     sides: [Side; 3],
     epilogue: u32,
-    /// Of the sides, and of the epilogue's vector.
-    alignment: [u32; 4],
+    /// Of the sides, and of the epilogue's operands.
+    alignment: [u32; 5],
 }
+
+/// Where the vector of an epilogue is, and what it keeps beside the result.
+type Pointers = [Option<CUdeviceptr>; 2];
 
 /// A matrix as the library takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,13 +184,11 @@ impl Products {
             address(open, at.buffer, dtype, at.offset, side.reach(batch))
         };
         let places = [place(b, &left)?, place(a, &right)?, place(out, &result)?];
-        let (epilogue, vector) = match &product.after {
-            After::Nothing => (EPILOGUE_DEFAULT, None),
-            After::Bias(bias) => {
-                (EPILOGUE_BIAS, Some(address(open, bias.buffer, dtype, bias.offset, n)?))
-            }
+        let Some((epilogue, pointers)) = epilogue(open, product, &result)? else {
+            return Ok(false);
         };
         let [x, y, z] = places.map(alignment);
+        let [v, w] = pointers.map(|pointer| pointer.map_or(0, alignment));
         let key = Key {
             dtype,
             compute: compute(dtype, product.precision),
@@ -187,10 +196,10 @@ impl Products {
             batch,
             sides,
             epilogue,
-            alignment: [x, y, z, vector.map_or(0, alignment)],
+            alignment: [x, y, z, v, w],
         };
-        let queued = self.plan(session, key, vector).and_then(|plan| match plan {
-            Some(plan) => session.queue(open, &plan, dtype, places, vector).map(|()| true),
+        let queued = self.plan(session, key, pointers).and_then(|plan| match plan {
+            Some(plan) => session.queue(open, &plan, dtype, places, pointers).map(|()| true),
             None => Ok(false),
         });
         match queued {
@@ -211,12 +220,12 @@ impl Products {
         &self,
         session: &Session,
         key: Key,
-        vector: Option<CUdeviceptr>,
+        pointers: Pointers,
     ) -> Result<Option<Arc<Plan>>, Trouble> {
         if let Some(plan) = self.plans.lock().get(&key) {
             return Ok(plan.clone());
         }
-        let plan = Some(Arc::new(Plan::new(session, &key, vector)?));
+        let plan = Some(Arc::new(Plan::new(session, &key, pointers)?));
         let mut plans = self.plans.lock();
         if plans.len() >= PLANS {
             plans.clear();
@@ -224,6 +233,47 @@ impl Products {
         plans.insert(key, plan.clone());
         Ok(plan)
     }
+}
+
+/// The epilogue that a product asks for, and its operands; nothing where there is none like that.
+fn epilogue(
+    open: &Open,
+    product: &Product<'_, Buffer>,
+    result: &Side,
+) -> Result<Option<(u32, Pointers)>> {
+    let &Product { dtype, batch, m, n, .. } = product;
+    let vector = |at: &Vector<'_, Buffer>, count| address(open, at.buffer, dtype, at.offset, count);
+    let (bias, activation, before) = match &product.after {
+        After::RowSums(sums) => {
+            return Ok(Some((EPILOGUE_BGRADB, [Some(vector(sums, m)?), None])));
+        }
+        After::Linear { bias, activation, before } => (bias, activation, before),
+    };
+    let activation = match (activation, before) {
+        (None, None) => 0,
+        (Some(Activation::Relu), None) => EPILOGUE_RELU,
+        (Some(Activation::GeluTanh), None) => EPILOGUE_GELU,
+        // Only so far apart.
+        (Some(Activation::GeluTanh), Some(_)) if result.ld % 8 == 0 && result.step % 8 == 0 => {
+            EPILOGUE_GELU | EPILOGUE_AUX
+        }
+        // For relu, the library keeps single bits.
+        _ => return Ok(None),
+    };
+    let epilogue = activation | if bias.is_some() { EPILOGUE_BIAS } else { 0 };
+    let bias = bias.as_ref().map(|bias| vector(bias, n)).transpose()?;
+    let before = before.as_ref().map(|at| vector(at, result.reach(batch))).transpose()?;
+    Ok(Some((if epilogue == 0 { EPILOGUE_DEFAULT } else { epilogue }, [bias, before])))
+}
+
+/// Tells a product where its epilogue's operands are.
+fn point(product: &Description, pointers: Pointers) -> Result<(), Trouble> {
+    for (attribute, pointer) in [BIAS_POINTER, AUX_POINTER].into_iter().zip(pointers) {
+        if let Some(pointer) = pointer {
+            product.attribute(attribute, pointer)?;
+        }
+    }
+    Ok(())
 }
 
 /// The type that sums are computed in, and how exactly factors are taken.
@@ -237,14 +287,16 @@ fn compute(dtype: DType, precision: MatmulPrecision) -> c_int {
 }
 
 impl Plan {
-    fn new(session: &Session, key: &Key, vector: Option<CUdeviceptr>) -> Result<Plan, Trouble> {
+    fn new(session: &Session, key: &Key, pointers: Pointers) -> Result<Plan, Trouble> {
         let lt = session.lt;
         let product = Description::product(lt, key.compute, data_type(key.dtype.compute()))?;
         product.attribute(TRANSPOSE_A, i32::from(key.sides[0].transposed))?;
         product.attribute(TRANSPOSE_B, i32::from(key.sides[1].transposed))?;
         product.attribute(EPILOGUE, key.epilogue)?;
-        if let Some(vector) = vector {
-            product.attribute(BIAS_POINTER, vector)?;
+        point(&product, pointers)?;
+        if key.epilogue & EPILOGUE_AUX != 0 {
+            product.attribute(AUX_LD, key.sides[2].ld)?;
+            product.attribute(AUX_BATCH_STRIDE, key.sides[2].step)?;
         }
         let side = |side: &Side| {
             let description = Description::matrix(lt, key.dtype, side.sizes, side.ld)?;
@@ -255,7 +307,7 @@ impl Plan {
         let preference = Description::preference(lt)?;
         preference.attribute(MAX_WORKSPACE_BYTES, WORKSPACE as u64)?;
         preference.attribute(REDUCTION_SCHEME_MASK, IN_COMPUTE_TYPE)?;
-        let [x, y, z, _] = key.alignment;
+        let [x, y, z, ..] = key.alignment;
         for (attribute, bytes) in MIN_ALIGNMENT_BYTES.into_iter().zip([x, y, z, z]) {
             preference.attribute(attribute, bytes)?;
         }
@@ -293,7 +345,7 @@ impl Session {
         plan: &Plan,
         dtype: DType,
         [left, right, out]: [CUdeviceptr; 3],
-        vector: Option<CUdeviceptr>,
+        pointers: Pointers,
     ) -> Result<(), Trouble> {
         let scratch = match plan.workspace {
             0 => None,
@@ -306,9 +358,7 @@ impl Session {
             _ => ((&raw const one.0).cast(), (&raw const zero.0).cast()),
         };
         let product = plan.product.lock();
-        if let Some(vector) = vector {
-            product.attribute(BIAS_POINTER, vector)?;
-        }
+        point(&product, pointers)?;
         let workspace = scratch.as_ref().map_or(0, |scratch| scratch.buffer().address);
         let [a, b, d] = [0, 1, 2].map(|i: usize| plan.sides[i].handle());
         // SAFETY: `run` has checked that each matrix, as it is described, is inside of its buffer; numbers are of the

@@ -2,7 +2,7 @@
 
 use kiln_tensor_core::{DType, Layout, Shape, Tensor};
 
-use super::product::{Plan, Sizes, Strided, by_library};
+use super::product::{Also, Plan, Sizes, Strided, by_library};
 use crate::launch::{Call, supported};
 use crate::place::walk;
 use crate::source::{Operand, Width, locate, specialise};
@@ -23,7 +23,7 @@ pub(crate) fn matmul<R: Runtime>(a: &Tensor<Gpu<R>>, b: &Tensor<Gpu<R>>) -> Tens
         out.zero_();
         return out;
     }
-    if by_library(a, b, None, &out) {
+    if by_library(a, b, &Also::NOTHING, &out) {
         return out;
     }
     let batch: Shape = a.dims()[..rank - 2].iter().copied().collect();

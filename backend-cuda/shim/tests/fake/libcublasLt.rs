@@ -163,6 +163,13 @@ impl Product {
     fn transposed(&self, side: c_int) -> bool { number(&self.more, 3 + side, 4, 0) == 1 }
     fn epilogue(&self) -> i64 { number(&self.more, 7, 4, 1) }
     fn vector(&self) -> usize { number(&self.more, 8, 8, 0) as usize }
+
+    /// Where element `i` of the memory beside the result lies; its matrices lie like those of `d`.
+    fn aux(&self, d: &Layout, matrix: usize, i: usize, j: usize) -> usize {
+        let [ld, step] = [12, 13].map(|attribute| number(&self.more, attribute, 8, 0) as usize);
+        assert!(ld % 8 == 0 && step % 8 == 0 && ld >= d.rows, "{ld} and {step} apart");
+        number(&self.more, 11, 8, 0) as usize + (matrix * step + j * ld + i) * size(d.dtype)
+    }
 }
 
 /// The sizes `[m, n, k]` of a product that makes sense.
@@ -212,8 +219,23 @@ impl Work {
                         if product.epilogue() & 4 != 0 {
                             sum += load(z.dtype, product.vector() + i * size(z.dtype));
                         }
-                        store(z.dtype, z.at(d, matrix, i, j), sum);
+                        if product.epilogue() & 128 != 0 {
+                            store(z.dtype, product.aux(z, matrix, i, j), sum);
+                        }
+                        let value = match product.epilogue() & (2 | 32) {
+                            0 => sum,
+                            2 => sum.max(0.0),
+                            _ => sum / 2.0 * (1.0 + (0.7978845608028654 * (sum + 0.044715 * sum.powi(3))).tanh()),
+                        };
+                        store(z.dtype, z.at(d, matrix, i, j), value);
                     }
+                }
+            }
+            if product.epilogue() == 512 {
+                assert!(z.count() == 1);
+                for j in 0..n {
+                    let term = |p| load(y.dtype, if product.transposed(1) { y.at(b, 0, j, p) } else { y.at(b, 0, p, j) });
+                    store(z.dtype, product.vector() + j * size(z.dtype), (0..k).map(term).sum());
                 }
             }
             let precision = match product.compute { 75 => " bf16", 77 => " tf32", _ => "" };
@@ -258,7 +280,7 @@ api! {
         0
     }
     fn cublasLtMatmulDescSetAttribute(product: *mut Product, attribute: c_int, value: *const u8, size: usize) {
-        let known = [(3, 4), (4, 4), (7, 4), (8, 8)];
+        let known = [(3, 4), (4, 4), (7, 4), (8, 8), (11, 8), (12, 8), (13, 8)];
         set(&mut (*product).more, &known, attribute, value, size)
     }
     fn cublasLtMatmulDescDestroy(product: *mut Product) { drop(Box::from_raw(product)); 0 }
@@ -285,7 +307,10 @@ api! {
         if product.epilogue() != 1 && (*d).dtype == 1 {
             return NOT_SUPPORTED;
         }
-        assert!((product.epilogue() == 1) == (product.vector() == 0), "a pointer where there is a bias");
+        let epilogue = product.epilogue();
+        assert!([1, 2, 4, 6, 32, 36, 160, 164, 512].contains(&epilogue), "epilogue {epilogue}");
+        assert!((epilogue & (4 | 512) != 0) == (product.vector() != 0), "a pointer where there is a vector");
+        assert!((epilogue & 128 != 0) == (number(&product.more, 11, 8, 0) != 0), "a pointer where something is kept");
         log(&format!(
             "plan {m}x{n}x{k} {}{} ld {} {} {} aligned {} {} {}",
             if product.transposed(0) { 'T' } else { 'N' },

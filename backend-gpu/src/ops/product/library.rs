@@ -1,6 +1,6 @@
 //! Products that the driver's library does, where it has one that does them.
 
-use kiln_tensor_core::{Layout, Shape, Tensor, float32_matmul_precision};
+use kiln_tensor_core::{Activation, Layout, Shape, Tensor, float32_matmul_precision};
 use smallvec::SmallVec;
 
 use crate::launch::{done, opened};
@@ -14,15 +14,35 @@ const PARTS: usize = 64;
 /// A dim of a batch: its size, and the steps to the next matrix of `a`, of `b` and of the result.
 type Dim = (usize, [isize; 3]);
 
-/// Writes `a · b`, `[…, m, k] × […, k, n]` with equal batches and no size 0, to the contiguous `out`, with a bias
-/// `[n]` added where there is one. `false`: no library does it, and `out` is to be written by a kernel.
+/// What is done beside a product.
+pub(crate) enum Also<'a, R: Runtime> {
+    /// See `After::Linear`.
+    Linear {
+        bias: Option<&'a Tensor<Gpu<R>>>,
+        activation: Option<Activation>,
+        before: Option<&'a Tensor<Gpu<R>>>,
+    },
+    /// See `After::RowSums`; the product is one of two matrices.
+    RowSums(&'a Tensor<Gpu<R>>),
+}
+
+impl<R: Runtime> Also<'_, R> {
+    pub(crate) const NOTHING: Self = Also::Linear { bias: None, activation: None, before: None };
+}
+
+/// Writes `a · b`, `[…, m, k] × […, k, n]` with equal batches and no size 0, to the contiguous `out`, and does what
+/// else is asked for. `false`: no library does it, and what was to be written is to be written by kernels.
 #[track_caller]
 pub(crate) fn by_library<R: Runtime>(
     a: &Tensor<Gpu<R>>,
     b: &Tensor<Gpu<R>>,
-    bias: Option<&Tensor<Gpu<R>>>,
+    also: &Also<'_, R>,
     out: &Tensor<Gpu<R>>,
 ) -> bool {
+    let bias = match also {
+        Also::Linear { bias, .. } => *bias,
+        Also::RowSums(_) => None,
+    };
     if !R::LIBRARIES || !a.dtype().is_float() || bias.is_some_and(|bias| !bias.is_contiguous()) {
         return false;
     }
@@ -57,6 +77,15 @@ pub(crate) fn by_library<R: Runtime>(
             row,
             ..matrices(x, place(&dims, operand, part))
         };
+        let behind = place(&dims, 2, part);
+        let after = match *also {
+            Also::Linear { bias, activation, before } => After::Linear {
+                bias: bias.map(|bias| vector(bias, 0)),
+                activation,
+                before: before.map(|before| vector(before, behind)),
+            },
+            Also::RowSums(sums) => After::RowSums(vector(sums, 0)),
+        };
         let product = Product {
             dtype: a.dtype(),
             precision: float32_matmul_precision(),
@@ -67,7 +96,7 @@ pub(crate) fn by_library<R: Runtime>(
             a: at(a, 0, rows),
             b: at(b, 1, b.strides()[rank - 2]),
             out: at(out, 2, n as isize),
-            after: bias.map_or(After::Nothing, |bias| After::Bias(vector(bias))),
+            after,
         };
         done(opened.library(device, &Task::Product(&product)))
     })
@@ -103,9 +132,9 @@ fn matrices<R: Runtime>(x: &Tensor<Gpu<R>>, behind: isize) -> Matrices<'_, R::Bu
     Matrices { buffer, offset: offset.wrapping_add_signed(behind), batch: 0, row, column }
 }
 
-fn vector<R: Runtime>(x: &Tensor<Gpu<R>>) -> Vector<'_, R::Buffer> {
+fn vector<R: Runtime>(x: &Tensor<Gpu<R>>, behind: isize) -> Vector<'_, R::Buffer> {
     let (buffer, offset) = first(x);
-    Vector { buffer, offset }
+    Vector { buffer, offset: offset.wrapping_add_signed(behind) }
 }
 
 /// Where a tensor's first element lies.

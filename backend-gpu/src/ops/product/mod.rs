@@ -9,7 +9,7 @@ mod tiled;
 
 use kiln_tensor_core::{DType, Tensor};
 
-pub(crate) use library::by_library;
+pub(crate) use library::{Also, by_library};
 pub(crate) use pack::{Packed, STEPS};
 pub(crate) use strided::Strided;
 pub(crate) use tiled::Side;
