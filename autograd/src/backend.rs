@@ -13,8 +13,8 @@ use kiln_tensor_core::{
 use smallvec::{SmallVec, smallvec};
 
 use crate::meta::{Meta, Tracked, constant, handle, inner, meta};
-use crate::node::{Node, Saved, node, record, record_view, recording, results, wanted};
-use crate::records::{activated, normalized, ordered, writable};
+use crate::node::{Saved, node, record, record_view, recording, results, wanted};
+use crate::records::{activated, keep_some, map_node, normalized, ordered, writable};
 use crate::rules::{
     AvgPool, AvgPoolGrad, BatchNorm, Cat, Conv, ConvGradInput, ConvGradWeight, CrossEntropy,
     Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Map, Matmul, MaxPool,
@@ -37,24 +37,6 @@ fn inners<'a, B: Backend>(xs: &[&'a Recorded<B>]) -> SmallVec<[&'a Tensor<B>; 4]
 /// Keeps inputs as they are.
 fn keep<B: Backend>(inputs: &[&Recorded<B>]) -> SmallVec<[Saved<B>; 3]> {
     inputs.iter().map(|x| Saved::input(x)).collect()
-}
-
-/// Keeps the inputs whose bits are set.
-fn keep_some<B: Backend>(inputs: &[&Recorded<B>], bits: u64) -> SmallVec<[Saved<B>; 3]> {
-    let kept = inputs.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
-    kept.map(|(_, x)| Saved::input(x)).collect()
-}
-
-/// The node of a program that was run over tensors.
-fn map_node<B: Backend>(
-    kernel: Kernel<'_>,
-    inputs: &[&Recorded<B>],
-    layout: &Layout,
-    outputs: usize,
-) -> Arc<Node<B>> {
-    let reads = kernel.expr.grad(wanted(inputs)).inputs;
-    let rule = Map(Pointwise::new(kernel, inputs, layout.clone(), reads));
-    node(rule, inputs, outputs, keep_some(inputs, reads))
 }
 
 impl<B: Backend> Backend for Autograd<B> {

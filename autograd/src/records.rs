@@ -1,15 +1,35 @@
-//! Records of ops that give more than one tensor, and what in-place writes must not touch.
+//! Records of programs and of ops that give more than one tensor, and what in-place writes must not touch.
 
-use kiln_tensor_core::{Activation, Backend, Error, Kernel, Tensor, raise};
+use std::sync::Arc;
+
+use kiln_tensor_core::{Activation, Backend, Error, Kernel, Layout, Tensor, raise};
 use smallvec::{SmallVec, smallvec};
 
 use crate::Autograd;
 use crate::meta::{constant, meta};
 use crate::mode::is_grad_enabled;
-use crate::node::{Saved, node, record, recording, results};
-use crate::rules::{LinearAct, Sort, backward_name};
+use crate::node::{Node, Saved, node, record, recording, results, wanted};
+use crate::rules::{LinearAct, Map, Pointwise, Sort, backward_name};
 
 type Recorded<B> = Tensor<Autograd<B>>;
+
+/// Keeps the inputs whose bits are set.
+pub(crate) fn keep_some<B: Backend>(inputs: &[&Recorded<B>], bits: u64) -> SmallVec<[Saved<B>; 3]> {
+    let kept = inputs.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
+    kept.map(|(_, x)| Saved::input(x)).collect()
+}
+
+/// The node of a program that was run over tensors.
+pub(crate) fn map_node<B: Backend>(
+    kernel: Kernel<'_>,
+    inputs: &[&Recorded<B>],
+    layout: &Layout,
+    outputs: usize,
+) -> Arc<Node<B>> {
+    let reads = kernel.expr.grad(wanted(inputs)).inputs;
+    let rule = Map(Pointwise::new(kernel, inputs, layout.clone(), reads));
+    node(rule, inputs, outputs, keep_some(inputs, reads))
+}
 
 /// Requires that a recorded write to `x` gives right gradients.
 pub(crate) fn writable<B: Backend>(kernel: Kernel<'_>, x: &Recorded<B>) {
