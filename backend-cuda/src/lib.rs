@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `libcuda.so.1` (`nvcuda.dll`) | NVIDIA's driver |
 //! | `libnvrtc.so` 12 or 13 | a toolkit, or `pip install nvidia-cuda-nvrtc`; see [`compiler`] |
-//! | faster, with `libcublasLt.so` 12 or 13 | a toolkit, or `pip install nvidia-cublas`; see [`libraries`] |
+//! | faster: `libcublasLt.so` 12 or 13, `libcudnn.so` 9 | a toolkit, or `pip install nvidia-cublas nvidia-cudnn-cu13`; see [`libraries`] |
 //!
 //! # Why not the crate `cust`
 //! It was tried. `cust` and `cust_raw` do not build on a machine without a toolkit, and what makes them (a

@@ -12,18 +12,25 @@
 //! [`all`] and `cargo xtask doctor` tell why. `KILN_CUDA_LIBRARIES=0` in the environment turns cuBLASLt and cuDNN off.
 //!
 //! # What computes what
-//! Products of floats and the bias of `linear` are cuBLASLt's where it takes the operands as they lie: rows or columns
-//! side by side, whatever is between them. Everything else, and all where there is no library, is done by kernels of
-//! Kiln's. Both round their sums differently: a result may differ in its last bits between machines with and
-//! without the library, as it does between devices. A library that fails is an error that names its function and
-//! status; only a status of "not supported" leaves the work to a kernel.
+//! Products of floats are cuBLASLt's where it takes the operands as they lie: rows or columns side by side, whatever is
+//! between them. With them it does the bias of `linear`, the activation of `linear_act`, and the sum that is a bias's
+//! gradient. Convolutions of floats and their gradients are cuDNN's. Everything else, and all where there is no library,
+//! is done by kernels of Kiln's. Both round their sums differently: a result may differ in its last bits between
+//! machines with and without a library, as it does between devices; and relu in `linear_act` may give 0 for NaN. A
+//! library that fails is an error that names its function and status; only a status of "not supported" leaves the work
+//! to a kernel.
 //!
 //! # The same bits each time
 //! An algorithm is chosen by the library's rules from sizes, strides, dtypes and alignment, not by timing, and never
 //! one whose sums depend on the order in which blocks of threads finish. So a program gives the same bits in each run
 //! on the same device with the same version of the library. Sums of narrow floats are in `f32` to their end, also where
-//! they are split into parts. How exactly `f32` is multiplied is
-//! [`set_float32_matmul_precision`](kiln_tensor_core::set_float32_matmul_precision)'s to say.
+//! they are split into parts; convolutions by transforms (FFT, Winograd), whose errors are larger, are left out. How
+//! exactly `f32` is multiplied is
+//! [`set_float32_matmul_precision`](kiln_tensor_core::set_float32_matmul_precision)'s to say, for convolutions too.
+//!
+//! [`set_benchmark`] has cuDNN timed against Kiln's kernels at the first convolution of each kind (sizes, dtype,
+//! precision), for the faster one to do the rest. Which one that is may change from run to run where they are close, and
+//! the last bits with it: it is off unless asked for, as `torch.backends.cudnn.benchmark` is.
 
 use std::fmt;
 use std::path::Path;
@@ -32,6 +39,7 @@ use std::sync::LazyLock;
 pub use crate::runtime::library::Version;
 use crate::runtime::library::{self, Table};
 use crate::runtime::{cublas_lt, cudnn, nccl, nvrtc};
+pub use kiln_backend_gpu::library::{benchmark, set_benchmark};
 
 /// What to do where a library does not work.
 pub(crate) const WAY_OUT: &str =

@@ -2,78 +2,15 @@
 //! Where the stand-in does not do a product, a kernel would; the stand-in of the driver has none, and says so.
 #![cfg(target_os = "linux")]
 
-#[path = "../shim/tests/fake/mod.rs"]
-mod fake;
+mod stand_ins;
 
-use std::path::PathBuf;
-
-use fake::{COMPILER, CUBLAS_LT, DRIVER, built, in_child};
 use kiln_autograd::{Autograd, Backward, BackwardOptions};
-use kiln_backend_cuda::{Cuda, CudaDevice};
+use kiln_backend_cuda::Cuda;
 use kiln_tensor_core::graph::capture;
 use kiln_tensor_core::{
-    Activation, Backend, DType, Error, Layout, MatmulPrecision, Scalar, Shape, catch,
-    set_float32_matmul_precision,
+    Activation, Backend, DType, Error, MatmulPrecision, catch, set_float32_matmul_precision,
 };
-
-type Tensor = kiln_tensor_core::Tensor<Cuda>;
-
-const DEVICE: CudaDevice = CudaDevice(0);
-
-/// The file where the stand-in tells what it is asked for.
-fn log(test: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("kiln-products-{}-{test}", std::process::id()))
-}
-
-fn with(test: &str, more: &[(&str, &str)]) -> bool {
-    let libraries = built(&[DRIVER, COMPILER, CUBLAS_LT]);
-    let (toolkit, log) = (libraries.parent().unwrap().to_str().unwrap(), log(test));
-    let mut variables = vec![
-        ("CUDA_HOME", toolkit),
-        ("CUDA_PATH", ""),
-        ("KILN_CACHE", "0"),
-        ("FAKE_LOG", log.to_str().unwrap()),
-    ];
-    variables.extend(more);
-    let again = in_child(test, &[&libraries], &variables);
-    if !again {
-        let _ = std::fs::remove_file(log);
-    }
-    again
-}
-
-/// The lines of this kind that the stand-in wrote since the last call.
-fn asked(kind: &str) -> Vec<String> {
-    let file = std::env::var_os("FAKE_LOG").unwrap();
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.strip_prefix(kind));
-    let lines = lines.map(|line| line.trim().to_owned()).collect();
-    let _ = std::fs::write(file, "");
-    lines
-}
-
-/// Small numbers, so that sums are exact in every float dtype.
-fn numbers(dims: &[usize], seed: usize, dtype: DType) -> Tensor {
-    let shape = Shape::from(dims);
-    let mut bytes = vec![0; shape.numel() * dtype.size()];
-    for (i, bytes) in bytes.chunks_exact_mut(dtype.size()).enumerate() {
-        dtype.encode(Scalar::F64(((i * 7 + i / 5 + seed * 3) % 5) as f64 - 2.0), bytes);
-    }
-    Cuda::upload(&bytes, &shape, dtype, &DEVICE)
-}
-
-/// All elements of a tensor's memory up to its last.
-fn memory(x: &Tensor) -> Vec<f64> {
-    let last: isize = x.dims().iter().zip(x.strides()).map(|(&n, &s)| (n as isize - 1) * s).sum();
-    let count = x.layout().offset() + last as usize + 1;
-    let whole = x.with_layout(Layout::contiguous(Shape::from([count])));
-    let number = |scalar| {
-        let mut bytes = [0; 8];
-        DType::F64.encode(scalar, &mut bytes);
-        f64::from_ne_bytes(bytes)
-    };
-    whole.to_scalars().into_iter().map(number).collect()
-}
+use stand_ins::{DEVICE, Tensor, asked, by_kernel, memory, numbers, with};
 
 /// `a · b + bias` from the definition.
 fn expected(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Vec<f64> {
@@ -106,15 +43,6 @@ fn multiplied(a: &Tensor, b: &Tensor) -> Vec<String> {
     let out = Cuda::matmul(a, b);
     assert_eq!(memory(&out), expected(a, b, None), "{:?} × {:?}", a.layout(), b.layout());
     asked("run")
-}
-
-/// Requires that a kernel would do it: the stand-in of the driver has none of that name.
-fn by_kernel(f: impl FnOnce() -> Tensor) {
-    asked("run");
-    let error = catch(f).unwrap_err();
-    assert!(matches!(error, Error::Backend { .. }), "{error}");
-    assert!(error.to_string().contains("is not in its program"), "{error}");
-    assert_eq!(asked("run"), [""; 0]);
 }
 
 #[test]

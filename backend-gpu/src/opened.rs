@@ -1,9 +1,11 @@
 //! An opened device: every call to its driver passes here, so that errors come out typed and complete.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use kiln_tensor_core::{Error, MemoryStats, Result};
+use kiln_tensor_core::{DType, Error, MatmulPrecision, MemoryStats, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -27,9 +29,14 @@ pub struct Opened<R: Runtime> {
     faults: Faults<R>,
     /// Why nothing works on it any more.
     lost: OnceLock<String>,
+    /// Convolutions that a library was timed for.
+    choices: Mutex<HashMap<Timed, bool>>,
     /// The kernel that was queued last.
     last: Mutex<Option<&'static str>>,
 }
+
+/// A kind of convolution: what is worked out, dtype and precision, and all sizes.
+pub(crate) type Timed = (u8, DType, MatmulPrecision, Box<[u8]>);
 
 /// The arguments of a kernel.
 pub(crate) type Args<'a, R> = SmallVec<[Arg<'a, <R as Runtime>::Buffer>; 16]>;
@@ -43,6 +50,7 @@ impl<R: Runtime> Opened<R> {
             kernels: Kernels::new(),
             faults: Faults::new(),
             lost: OnceLock::new(),
+            choices: Mutex::default(),
             last: Mutex::new(None),
         }
     }
@@ -215,6 +223,24 @@ impl<R: Runtime> Opened<R> {
         recording(self, |recorder| {
             used.into_iter().for_each(|storage| drop(recorder.keep(storage)));
         });
+    }
+
+    /// See `Runtime::time`.
+    pub(crate) fn time(
+        &self,
+        device: &R::Device,
+        work: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Duration> {
+        self.asked(device, || R::time(device, work))
+    }
+
+    /// Whether a library does a convolution faster, if that is known.
+    pub(crate) fn choice(&self, key: &Timed) -> Option<bool> {
+        self.choices.lock().get(key).copied()
+    }
+
+    pub(crate) fn choose(&self, key: Timed, library: bool) {
+        self.choices.lock().insert(key, library);
     }
 
     /// The step of a record, ready to be replayed.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kiln_tensor_core::{Device, Result};
 
@@ -217,6 +218,15 @@ pub trait Runtime: Debug + Send + Sync + Sized + 'static {
     ) -> Result<Option<Arc<dyn Any + Send + Sync>>> {
         let _ = (device, task);
         Ok(None)
+    }
+
+    /// How long the device takes for what `work` queues.
+    fn time(device: &Self::Device, work: &mut dyn FnMut() -> Result<()>) -> Result<Duration> {
+        Self::sync(device)?;
+        let start = Instant::now();
+        work()?;
+        Self::sync(device)?;
+        Ok(start.elapsed())
     }
 
     /// Makes one thing of a captured step, from a driver that has such; else its work is queued part by part

@@ -1,7 +1,9 @@
 //! The driver: memory, kernels, launches. All `unsafe` is in this folder.
 
+mod convolutions;
 pub(crate) mod cublas_lt;
 pub(crate) mod cudnn;
+mod events;
 mod graph;
 pub(crate) mod library;
 pub(crate) mod nccl;
@@ -14,6 +16,7 @@ use std::any::Any;
 use std::ffi::{CString, c_uint, c_void};
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kiln_backend_gpu::library::Task;
 use kiln_backend_gpu::{Arg, Launch, Opened, Prepared, Runtime, Work};
@@ -255,6 +258,7 @@ impl Runtime for Driver {
         let open = open(device)?;
         let done = match task {
             Task::Product(product) => open.products.run(open, product)?,
+            Task::Convolution(convolution) => open.convolutions.run(open, convolution)?,
         };
         if done {
             open.queued(&task.name().into());
@@ -275,6 +279,10 @@ impl Runtime for Driver {
         work: &[Work<'_, Driver>],
     ) -> Result<Option<Box<dyn Prepared<Driver>>>> {
         graph::prepare(device, work)
+    }
+
+    fn time(device: &CudaDevice, work: &mut dyn FnMut() -> Result<()>) -> Result<Duration> {
+        events::time(open(device)?, work)
     }
 
     fn sync(device: &CudaDevice) -> Result<()> {

@@ -12,6 +12,7 @@ use kiln_tensor_core::{Error, Result};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Driver;
+use super::convolutions::Convolutions;
 use super::products::Products;
 use super::staging::Staging;
 use crate::CudaDevice;
@@ -33,6 +34,7 @@ pub(crate) struct Open {
     /// The kernel that was queued last: errors of kernels come to light later.
     last: Mutex<Option<Arc<str>>>,
     pub(super) products: Products,
+    pub(super) convolutions: Convolutions,
     pub(super) opened: Opened<Driver>,
 }
 
@@ -120,6 +122,7 @@ impl Open {
             staging: Mutex::default(),
             last: Mutex::default(),
             products: Products::default(),
+            convolutions: Convolutions::default(),
             opened: Opened::new(traits),
         })
     }

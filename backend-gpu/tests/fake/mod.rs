@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use kiln_backend_gpu::library::Task;
 use kiln_backend_gpu::{
     Arg, DeviceKind, Dialect, Gpu, Launch, Opened, Prepared, Runtime, Traits, Work,
 };
@@ -50,12 +52,17 @@ pub enum Verb {
 type Fault = Box<dyn FnMut(usize) -> Option<Error> + Send>;
 /// What a kernel does, with its name.
 type Action = Box<dyn FnMut(&str, &[Arg<'_, Buffer>]) + Send>;
+/// Whether the library does what it is asked for.
+type Does = Box<dyn FnMut(&Task<'_, Buffer>) -> bool + Send>;
 
 #[derive(Default)]
 pub struct Machine {
     opened: Mutex<Option<&'static Opened<Fake>>>,
     faults: Mutex<HashMap<Verb, Fault>>,
     action: Mutex<Option<Action>>,
+    library: Mutex<Option<Does>>,
+    /// How long what is timed takes, in turn.
+    pub times: Mutex<Vec<Duration>>,
     pub blocks: AtomicUsize,
     pub held: AtomicUsize,
     pub compiled: AtomicUsize,
@@ -87,6 +94,11 @@ impl FakeDevice {
     /// What kernels do from now on.
     pub fn act(self, action: impl FnMut(&str, &[Arg<'_, Buffer>]) + Send + 'static) {
         *self.machine().action.lock() = Some(Box::new(action));
+    }
+
+    /// What its library does from now on.
+    pub fn has_library(self, does: impl FnMut(&Task<'_, Buffer>) -> bool + Send + 'static) {
+        *self.machine().library.lock() = Some(Box::new(does));
     }
 
     fn at(self, verb: Verb, bytes: usize) -> Result<()> {
@@ -260,6 +272,18 @@ impl Runtime for Fake {
         Ok((WITH_GRAPHS..WITH_BINARIES)
             .contains(&device.0)
             .then(|| Box::new(Counted(work.len())) as _))
+    }
+
+    const LIBRARIES: bool = true;
+
+    fn library(device: &FakeDevice, task: &Task<'_, Buffer>) -> Result<bool> {
+        let mut library = device.machine().library.lock();
+        Ok(library.as_mut().is_some_and(|does| does(task)))
+    }
+
+    fn time(device: &FakeDevice, work: &mut dyn FnMut() -> Result<()>) -> Result<Duration> {
+        work()?;
+        Ok(device.machine().times.lock().remove(0))
     }
 
     fn sync(device: &FakeDevice) -> Result<()> {

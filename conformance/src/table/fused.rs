@@ -110,7 +110,7 @@ fn attention(g: &mut Gen, grad: bool) -> Sample {
         0 => inputs.push(g.values_as(DType::Bool, &of([l, s]), NORMAL)),
         // The gradient in a mask is a composition's, not a kernel's.
         1 if !(grad && g.purpose == Purpose::Gradient) => {
-            inputs.push(g.values(&of([l, s]), NORMAL))
+            inputs.push(g.values(&of([l, s]), NORMAL));
         }
         _ => {}
     }

@@ -1,8 +1,9 @@
-//! Convolution and its gradients: as products of packed windows where that pays, else straight from the
-//! formula.
+//! Convolution and its gradients: by a library where there is one, as products of packed windows where that pays, else
+//! straight from the formula.
 
 mod columns;
 mod direct;
+mod library;
 mod products;
 
 use kiln_tensor_core::{ConvSpec, Shape, Tensor};
@@ -62,7 +63,9 @@ fn run<R: Runtime>(
         out.zero_();
         return out;
     }
-    let (a, b) = (plain(a), plain(b));
-    products::products(which, (&a, &b), sizes, shape)
-        .unwrap_or_else(|| direct::run(op, which, (&a, &b), sizes, shape))
+    library::or_kernels(which, (a, b), sizes, shape, || {
+        let (a, b) = (plain(a), plain(b));
+        products::products(which, (&a, &b), sizes, shape)
+            .unwrap_or_else(|| direct::run(op, which, (&a, &b), sizes, shape))
+    })
 }

@@ -28,6 +28,14 @@ pub(crate) enum Also<'a, R: Runtime> {
 
 impl<R: Runtime> Also<'_, R> {
     pub(crate) const NOTHING: Self = Also::Linear { bias: None, activation: None, before: None };
+
+    fn operands(&self) -> impl Iterator<Item = &Tensor<Gpu<R>>> {
+        let all = match self {
+            Also::Linear { bias, before, .. } => [*bias, *before],
+            Also::RowSums(sums) => [Some(*sums), None],
+        };
+        all.into_iter().flatten()
+    }
 }
 
 /// Writes `a · b`, `[…, m, k] × […, k, n]` with equal batches and no size 0, to the contiguous `out`, and does what
@@ -70,7 +78,7 @@ pub(crate) fn by_library<R: Runtime>(
         return false;
     }
     let (device, opened) = (a.device(), opened::<R>(a.device()));
-    opened.keep([Some(a), Some(b), bias, Some(out)].into_iter().flatten().map(Tensor::storage));
+    opened.keep([a, b, out].into_iter().chain(also.operands()).map(Tensor::storage));
     (0..parts).all(|part| {
         let at = |x, operand: usize, row| Matrices {
             batch: steps[operand],
