@@ -5,7 +5,7 @@
 //! | NVRTC | 12, 13 | compiling kernels | `nvidia-cuda-nvrtc` |
 //! | cuBLASLt | 12, 13 | products of matrices | `nvidia-cublas` |
 //! | cuDNN | 9 | convolutions | `nvidia-cudnn-cu13` |
-//! | NCCL | 2 | sums over several devices | `nvidia-nccl-cu13` |
+//! | NCCL | 2 | sums over several devices: [`Group`] | `nvidia-nccl-cu13` |
 //!
 //! Only the compiler is needed. Each is opened at its first use, from where [`compiler`](crate::compiler) is looked for
 //! too. One that lacks a function, is of another version, or is for a newer CUDA than the driver is passed over;
@@ -38,6 +38,7 @@ use std::sync::LazyLock;
 
 pub use crate::runtime::library::Version;
 use crate::runtime::library::{self, Table};
+pub use crate::runtime::nccl::Group;
 use crate::runtime::{cublas_lt, cudnn, nccl, nvrtc};
 pub use kiln_backend_gpu::library::{benchmark, set_benchmark};
 

@@ -15,7 +15,7 @@ pub use crate::nn::functional::*;
 pub use crate::nn::{Forward, Module, ModuleDict, ModuleExt, ModuleList, init, summary};
 pub use crate::optim::{clip_grad_norm_, clip_grad_value_, lr_scheduler};
 pub use crate::tensor::DType::{self, *};
-pub use crate::tensor::{Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
+pub use crate::tensor::{Activation, Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
 pub use crate::{Device, manual_seed};
 
 /// Gives a type of another crate the default backend.

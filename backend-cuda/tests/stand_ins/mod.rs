@@ -6,7 +6,7 @@ mod fake;
 
 use std::path::PathBuf;
 
-use fake::{COMPILER, CUBLAS_LT, CUDNN, DRIVER, built, in_child};
+use fake::{COMPILER, CUBLAS_LT, CUDNN, DRIVER, NCCL, built, in_child};
 use kiln_backend_cuda::{Cuda, CudaDevice};
 use kiln_tensor_core::{Backend, DType, Error, Layout, Scalar, Shape, catch};
 
@@ -21,7 +21,7 @@ fn log(test: &str) -> PathBuf {
 
 /// Whether to go on: in a process with stand-ins of the driver, the compiler and the libraries.
 pub fn with(test: &str, more: &[(&str, &str)]) -> bool {
-    let libraries = built(&[DRIVER, COMPILER, CUBLAS_LT, CUDNN]);
+    let libraries = built(&[DRIVER, COMPILER, CUBLAS_LT, CUDNN, NCCL]);
     let (toolkit, log) = (libraries.parent().unwrap().to_str().unwrap(), log(test));
     let mut variables = vec![
         ("CUDA_HOME", toolkit),
