@@ -10,6 +10,7 @@ mod api;
 mod backend;
 mod engine;
 mod function;
+pub mod functional;
 mod gradcheck;
 mod hooks;
 mod meta;
