@@ -8,6 +8,7 @@
 
 mod api;
 mod backend;
+mod checkpoint;
 mod engine;
 mod function;
 pub mod functional;
@@ -21,6 +22,7 @@ mod rules;
 
 pub use api::{Backward, BackwardOptions, GradOptions, grad};
 pub use backend::Autograd;
+pub use checkpoint::checkpoint;
 pub use function::{Function, apply};
 pub use gradcheck::{GradMismatch, Tolerance, gradcheck, gradcheck_with, gradgradcheck};
 pub use hooks::HookHandle;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::Autograd;
+use crate::checkpoint::{self, Place};
 use crate::hooks::Hooks;
 use crate::meta::{Base, Meta, constant, handle, inner, meta};
 use crate::mode::is_grad_enabled;
@@ -70,6 +71,8 @@ enum Kept<B: Backend> {
     Plain(Box<Tensor<B>>),
     /// The value of an input before it was overwritten, and where its gradient goes.
     Overwritten(Box<Tensor<B>>, Option<Edge<B>>),
+    /// Nothing: a part of the graph runs again to find it.
+    Again(Place<B>),
 }
 
 impl<B: Backend> Clone for Saved<B> {
@@ -79,6 +82,7 @@ impl<B: Backend> Clone for Saved<B> {
             Kept::Output(inner, i) => Kept::Output(inner.clone(), *i),
             Kept::Plain(inner) => Kept::Plain(inner.clone()),
             Kept::Overwritten(inner, edge) => Kept::Overwritten(inner.clone(), edge.clone()),
+            Kept::Again(place) => Kept::Again(place.clone()),
         };
         Saved { version: self.version, kept }
     }
@@ -88,13 +92,27 @@ impl<B: Backend> Saved<B> {
     fn new(kept: Kept<B>) -> Self {
         let mut saved = Saved { version: 0, kept };
         saved.version = B::version(saved.tensor());
-        saved
+        checkpoint::pass(saved)
+    }
+
+    /// Stands for what a part of the graph does not keep.
+    pub(crate) fn at(place: Place<B>) -> Self {
+        Saved { version: 0, kept: Kept::Again(place) }
     }
 
     fn tensor(&self) -> &Tensor<B> {
         match &self.kept {
             Kept::Input(meta) => &meta.inner,
             Kept::Output(inner, _) | Kept::Plain(inner) | Kept::Overwritten(inner, _) => inner,
+            Kept::Again(_) => unreachable!("found before it is looked at"),
+        }
+    }
+
+    /// What was saved, found again where it was not kept.
+    fn found(self) -> Self {
+        match self.kept {
+            Kept::Again(place) => place.fetch(),
+            kept => Saved { version: self.version, kept },
         }
     }
 
@@ -120,22 +138,26 @@ impl<B: Backend> Saved<B> {
 
     /// The tensor of the plain backend.
     pub(crate) fn unpack(self, node: &Node<B>) -> Tensor<B> {
-        self.check(node);
-        match self.kept {
+        let saved = self.found();
+        saved.check(node);
+        match saved.kept {
             Kept::Input(meta) => meta.inner.clone(),
             Kept::Output(inner, _) | Kept::Plain(inner) | Kept::Overwritten(inner, _) => *inner,
+            Kept::Again(_) => unreachable!("found above"),
         }
     }
 
     /// The tensor with its place in the graph.
     pub(crate) fn unpack_recorded(self, node: &Arc<Node<B>>) -> Tensor<Autograd<B>> {
-        self.check(node);
-        let (inner, maker, output) = match self.kept {
+        let saved = self.found();
+        saved.check(node);
+        let (inner, maker, output) = match saved.kept {
             Kept::Input(meta) => return handle(meta),
             Kept::Plain(inner) | Kept::Overwritten(inner, None) => return constant(*inner),
             Kept::Overwritten(_, Some(Edge::Leaf(_))) => unreachable!("leaves are not overwritten"),
             Kept::Overwritten(inner, Some(Edge::Node(maker, i))) => (inner, maker, i),
             Kept::Output(inner, i) => (inner, node.clone(), i),
+            Kept::Again(_) => unreachable!("found above"),
         };
         handle(Arc::new(Meta::made_by(*inner, maker, output, None)))
     }
@@ -160,7 +182,7 @@ impl<B: Backend> Saved<B> {
         match self.kept {
             Kept::Input(meta) => release(meta, pending),
             Kept::Overwritten(_, Some(edge)) => edge.release(pending),
-            Kept::Output(..) | Kept::Plain(_) | Kept::Overwritten(_, None) => {}
+            Kept::Output(..) | Kept::Plain(_) | Kept::Overwritten(_, None) | Kept::Again(_) => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use super::pointwise::{PerDType, writable};
+use crate::draws::repeatable;
 use crate::expr::Builder;
 use crate::graph::Live;
 use crate::{
@@ -81,11 +82,14 @@ fn drawn<D: Device, const N: usize>(
     device: &D,
     params: impl Fn(RngState) -> [Scalar; N] + Copy + Send + Sync + 'static,
 ) -> ([Scalar; N], Option<Live>) {
-    let live = Live::captured(|| {
-        let device = device.clone();
-        move || Ok(params(next_draw(&device)).into_iter().collect())
+    let (state, live) = repeatable(|| {
+        let live = Live::captured(|| {
+            let device = device.clone();
+            move || Ok(params(next_draw(&device)).into_iter().collect())
+        });
+        (next_draw(device), live)
     });
-    (params(next_draw(device)), live)
+    (params(state), live)
 }
 
 static UNIFORM: Distribution =
