@@ -7,12 +7,12 @@ use std::sync::Arc;
 use kiln_tensor_core::{Backend, Error, Tensor, raise};
 use smallvec::{SmallVec, smallvec};
 
-use crate::Autograd;
 use crate::hooks::Hook;
 use crate::meta::{Meta, constant, inner};
 use crate::mode::set_grad_enabled;
 use crate::node::{Edge, Node, Saved};
 use crate::rules::{Context, Gradients};
+use crate::{Autograd, anomaly};
 
 /// On which backend the rules run: the plain one, or the one that records (`create_graph`).
 pub(crate) trait Mode<B: Backend> {
@@ -193,6 +193,7 @@ impl<B: Backend, M: Mode<B>> Engine<B, M> {
         });
         let context = Context { saved: &saved, needs };
         let results = M::vjp(node, context, grads);
+        anomaly::check(|| node.rule.name(), node.called.as_deref(), &results);
         for (edge, grad) in node.edges.iter().zip(results) {
             if let (Some(edge), Some(grad)) = (edge, grad) {
                 self.deliver(edge, grad);

@@ -6,6 +6,7 @@
 //! the same rule runs on `Autograd<B>`, which gives derivatives of any order.
 #![forbid(unsafe_code)]
 
+mod anomaly;
 mod api;
 mod backend;
 mod checkpoint;
@@ -17,9 +18,11 @@ mod hooks;
 mod meta;
 mod mode;
 mod node;
+mod picture;
 mod records;
 mod rules;
 
+pub use anomaly::{AnomalyMode, detect_anomaly, is_anomaly_enabled, set_detect_anomaly};
 pub use api::{Backward, BackwardOptions, GradOptions, grad};
 pub use backend::Autograd;
 pub use checkpoint::checkpoint;
@@ -28,4 +31,5 @@ pub use gradcheck::{GradMismatch, Tolerance, gradcheck, gradcheck_with, gradgrad
 pub use hooks::HookHandle;
 pub use meta::Tracked;
 pub use mode::{GradMode, enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
+pub use picture::{GradFn, dot};
 pub use rules::{Context, Gradients, Rule};

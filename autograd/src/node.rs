@@ -1,5 +1,6 @@
 //! The graph: one node per recorded primitive, edges to where its inputs came from.
 
+use std::backtrace::Backtrace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,12 +8,12 @@ use kiln_tensor_core::{Backend, Error, Outputs, Tensor, raise};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::Autograd;
 use crate::checkpoint::{self, Place};
 use crate::hooks::Hooks;
 use crate::meta::{Base, Meta, constant, handle, inner, meta};
 use crate::mode::is_grad_enabled;
 use crate::rules::{ErasedRule, Rule};
+use crate::{Autograd, anomaly};
 
 /// Where a gradient goes.
 pub(crate) enum Edge<B: Backend> {
@@ -53,6 +54,8 @@ pub(crate) struct Node<B: Backend> {
     pub(crate) saved: Mutex<Option<SmallVec<[Saved<B>; 3]>>>,
     /// Hooks on the outputs' gradients.
     pub(crate) hooks: Mutex<Option<Box<Hooks<B>>>>,
+    /// Where it was called, if somebody looks for anomalies.
+    pub(crate) called: Option<Box<Backtrace>>,
 }
 
 /// A tensor kept for the rule, with the version that its storage had.
@@ -232,6 +235,7 @@ pub(crate) fn node<B: Backend>(
         rule: Box::new(rule),
         saved: Mutex::new(Some(saved)),
         hooks: Mutex::new(None),
+        called: anomaly::called(),
     })
 }
 
