@@ -33,8 +33,13 @@ struct Program {
     target: [&'static str; 2],
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     Program { name: "cuda-suite", package: "kiln-backend-cuda", target: ["--test", "suite"] },
+    Program {
+        name: "cuda-libraries",
+        package: "kiln-backend-cuda",
+        target: ["--example", "libraries"],
+    },
     Program { name: "opencl-suite", package: "kiln-backend-opencl", target: ["--test", "suite"] },
     Program { name: "opencl-large", package: "kiln-backend-opencl", target: ["--test", "large"] },
     Program { name: "opencl-queue", package: "kiln-backend-opencl", target: ["--test", "queue"] },

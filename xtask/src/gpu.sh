@@ -6,6 +6,10 @@ cd "$(dirname "$0")"
 out=$(realpath -m "${OUT:-out}")
 mkdir -p "$out"
 export KILN_CACHE_DIR="$out/cache"
+python=${KILN_TORCH_PYTHON:-python3}
+# NVIDIA's libraries of PyTorch's wheels, where a toolkit has none.
+packages=$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))" 2>/dev/null)
+export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$packages"
 failed=0
 
 # run NAME COMMAND...: its output to a file, a line here.
@@ -42,7 +46,11 @@ for backend in cuda opencl; do
     else
         echo "not run cuda-memcheck: there is no compute-sanitizer"
     fi
-    python=${KILN_TORCH_PYTHON:-python3}
+    if [ "$backend" = cuda ]; then
+        run cuda-libraries ./cuda-libraries
+        # What the libraries do, by kernels.
+        run cuda-suite-kernels env KILN_CUDA_LIBRARIES=0 ./cuda-suite --test-threads 4 matmul linear conv
+    fi
     if [ "$backend" = cuda ] && "$python" -c "import torch; torch.zeros(1).cuda()" 2>/dev/null; then
         run cuda-bench ./xtask bench --vs torch --bundle "$PWD" --device cuda:0 \
             --markdown "$out/bench.md" --json "$out/bench.json"
