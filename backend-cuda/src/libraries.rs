@@ -14,7 +14,8 @@
 //! # What computes what
 //! Products of floats are cuBLASLt's where it takes the operands as they lie: rows or columns side by side, whatever is
 //! between them. With them it does the bias of `linear`, the activation of `linear_act`, and the sum that is a bias's
-//! gradient. Convolutions of floats and their gradients are cuDNN's. Everything else, and all where there is no library,
+//! gradient. Convolutions of floats and their gradients are cuDNN's, but for those with one channel in each of several
+//! groups. Everything else, and all where there is no library,
 //! is done by kernels of Kiln's. Both round their sums differently: a result may differ in its last bits between
 //! machines with and without a library, as it does between devices; and relu in `linear_act` may give 0 for NaN. A
 //! library that fails is an error that names its function and status; only a status of "not supported" leaves the work

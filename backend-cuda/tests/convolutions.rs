@@ -122,6 +122,10 @@ fn a_captured_step_has_the_librarys_convolutions() {
     libraries::set_benchmark(true);
     let graph = capture::<Cuda, _>(&DEVICE, || Cuda::conv(&x, &weight, &spec)).unwrap();
     assert_eq!(asked("").len(), 1, "the second time it is only recorded");
+    // These would take the memory of the operands, if the step did not keep it.
+    drop((x, weight));
+    let like = [vec![2, 3, 5, 7], vec![4, 3, 3, 2]];
+    let _others: Vec<Tensor> = (2..40).map(|i| numbers(&like[i % 2], i, DType::F32)).collect();
     for _ in 0..2 {
         graph.replay();
         assert_eq!(asked("").len(), 1);

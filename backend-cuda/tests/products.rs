@@ -200,6 +200,12 @@ fn an_activation_follows_on_the_way() {
     let (_, before) = Cuda::linear_act(&apart, &weight, Some(&bias), Activation::GeluTanh, true);
     assert_eq!(memory(&before.unwrap()), expected(&apart, &columns, Some(&bias)));
     assert_eq!(asked("run"), ["2 times 16x5x3 epilogue 164"]);
+    // In two parts.
+    let heads = numbers(&[2, 5, 4, 3], 4, f32).transpose(1, 2);
+    let (_, before) = Cuda::linear_act(&heads, &weight, Some(&bias), Activation::GeluTanh, true);
+    let columns = weight.t().expand([2, 4, 3, 16]);
+    assert_eq!(memory(&before.unwrap()), expected(&heads, &columns, Some(&bias)));
+    assert_eq!(asked("run"), ["4 times 16x5x3 epilogue 164"; 2]);
     // What the library cannot keep: bits for relu, rows that are not a multiple of 8 long. A kernel does the second
     // half.
     let short = weight.narrow(0, 0, 15);
@@ -384,14 +390,17 @@ fn a_captured_step_has_the_librarys_products() {
         let graph = capture::<Cuda, _>(&DEVICE, || a.matmul(&b)).unwrap();
         assert_eq!(asked("run").len(), 1, "the second time it is only recorded");
         drop((a, b));
-        let others: Vec<Tensor> = (0..40).map(|i| numbers(&[9, 9, 20], i, DType::F32)).collect();
+        // Some would take the memory of the operands, if a step did not keep it.
+        let like = [vec![9, 9, 20], vec![3, k], vec![k, 4]];
+        let other = |i: usize| numbers(&like[i % 3], i, DType::F32);
+        let others: Vec<Tensor> = (0..60).map(other).collect();
         for _ in 0..3 {
             graph.replay();
             assert_eq!(asked("run").len(), 1);
             assert_eq!(memory(graph.output()), expected);
         }
         for (i, x) in others.iter().enumerate() {
-            assert_eq!(memory(x), memory(&numbers(&[9, 9, 20], i, DType::F32)));
+            assert_eq!(memory(x), memory(&other(i)));
         }
     }
 }

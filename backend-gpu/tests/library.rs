@@ -56,4 +56,15 @@ fn timing_decides_where_it_is_asked_to() {
     assert_eq!(convolved(device, &library, 2), (0, 1));
     set_benchmark(false);
     assert_eq!(convolved(device, &library, 2), (1, 0));
+    // One channel in each group is for kernels, unless timing says otherwise.
+    let x = Tensor::from_slice(&[1f32; 18], [1, 2, 3, 3], &device);
+    let weight = Tensor::from_slice(&[1f32; 8], [2, 1, 2, 2], &device);
+    let depthwise = ConvSpec { groups: 2, ..ConvSpec::new(2) };
+    let before = library.load(Ordering::Relaxed);
+    FakeGpu::conv(&x, &weight, &depthwise);
+    assert_eq!(library.load(Ordering::Relaxed), before);
+    set_benchmark(true);
+    times(&[1, 1, 1, 2, 2, 2]);
+    FakeGpu::conv(&x, &weight, &depthwise);
+    assert_eq!(library.load(Ordering::Relaxed), before + 4);
 }

@@ -135,7 +135,7 @@ impl Convolutions {
         match queued {
             Ok(queued) => Ok(queued),
             Err(Trouble::Status(_, status)) if is_not_supported(status) => {
-                session.plans.insert(key, None);
+                session.remember(key, None);
                 Ok(false)
             }
             Err(Trouble::Status(function, status)) => {
@@ -172,11 +172,15 @@ impl Session {
             return Ok(());
         }
         let plan = self.planned(key)?;
+        self.remember(key.clone(), plan);
+        Ok(())
+    }
+
+    fn remember(&mut self, key: Key, plan: Option<Plan>) {
         if self.plans.len() >= PLANS {
             self.plans.clear();
         }
-        self.plans.insert(key.clone(), plan);
-        Ok(())
+        self.plans.insert(key, plan);
     }
 
     /// The first that the library recommends among the algorithms that are wanted.

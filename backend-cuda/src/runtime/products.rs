@@ -205,7 +205,7 @@ impl Products {
         match queued {
             Ok(queued) => Ok(queued),
             Err(Trouble::Status(_, NOT_SUPPORTED)) => {
-                self.plans.lock().insert(key, None);
+                self.remember(key, None);
                 Ok(false)
             }
             Err(Trouble::Status(function, status)) => {
@@ -226,12 +226,16 @@ impl Products {
             return Ok(plan.clone());
         }
         let plan = Some(Arc::new(Plan::new(session, &key, pointers)?));
+        self.remember(key, plan.clone());
+        Ok(plan)
+    }
+
+    fn remember(&self, key: Key, plan: Option<Arc<Plan>>) {
         let mut plans = self.plans.lock();
         if plans.len() >= PLANS {
             plans.clear();
         }
-        plans.insert(key, plan.clone());
-        Ok(plan)
+        plans.insert(key, plan);
     }
 }
 

@@ -198,11 +198,7 @@ fn told(what: &str, x: &Dims, w: &Dims, walk: &Walk) {
 }
 
 unsafe fn size(algorithm: c_int, bytes: *mut usize) -> c_int {
-    assert!(algorithm == 1 || algorithm == 0);
-    // The first that is recommended forward cannot do it after all.
-    if algorithm == 0 {
-        return 3002;
-    }
+    assert!(algorithm == 1);
     unsafe { *bytes = WORKSPACE };
     0
 }
@@ -293,12 +289,16 @@ api! {
     ) {
         assert!(handle == HANDLE);
         fit(&*x, &*w, &*walk, &*y);
-        recommend(&[(3, 0), (0, 0), (5, 1), (1, 1)], wanted, count, found)
+        recommend(&[(3, 0), (0, 1), (5, 1), (1, 1)], wanted, count, found)
     }
     fn cudnnGetConvolutionForwardWorkspaceSize(
         _handle: usize, x: *const Dims, w: *const Dims, walk: *const Walk, y: *const Dims, algorithm: c_int, bytes: *mut usize
     ) {
         fit(&*x, &*w, &*walk, &*y);
+        // The first that is recommended cannot do it after all.
+        if algorithm == 0 {
+            return 3002;
+        }
         size(algorithm, bytes)
     }
     fn cudnnGetConvolutionBackwardDataWorkspaceSize(

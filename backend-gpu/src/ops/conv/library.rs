@@ -31,7 +31,9 @@ pub(super) fn or_kernels<R: Runtime>(
     let (device, dtype, precision) = (a.device(), a.dtype(), float32_matmul_precision());
     let opened = opened::<R>(device);
     let key = (which as u8, dtype, precision, bytemuck::bytes_of(&sizes).into());
-    let chosen = if benchmark() { opened.choice(&key) } else { Some(true) };
+    // With one channel in a group, as in a depthwise convolution, there is nothing that a product would use twice.
+    let alone = sizes.groups > 1 && sizes.groups == sizes.channels;
+    let chosen = if benchmark() { opened.choice(&key) } else { Some(!alone) };
     if chosen == Some(false) {
         return kernels();
     }
