@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec,
-    ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    AttentionSpec, Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs,
+    Placed, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 use crate::kernels::{
-    batch_norm, cat, conv, index, layer_norm, map, matmul, nonzero, pool, reduce, scan, softmax,
-    sort,
+    attention, batch_norm, cat, conv, index, layer_norm, map, matmul, nonzero, pool, reduce,
+    rms_norm, scan, softmax, sort,
 };
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
@@ -258,6 +258,49 @@ impl Backend for Cpu {
         _: f64,
     ) -> [Tensor<Self>; 3] {
         layer_norm::layer_norm_grad(grad, x, mean, rstd, weight, dims)
+    }
+
+    fn rms_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 2] {
+        rms_norm::rms_norm(x, weight, dims, eps)
+    }
+
+    fn rms_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        rstd: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        _: f64,
+    ) -> [Tensor<Self>; 2] {
+        rms_norm::rms_norm_grad(grad, x, rstd, weight, dims)
+    }
+
+    fn scaled_dot_product_attention(
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 2] {
+        attention::attention(q, k, v, mask, spec)
+    }
+
+    fn scaled_dot_product_attention_grad(
+        grad: &Tensor<Self>,
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        out: &Tensor<Self>,
+        log: &Tensor<Self>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 3] {
+        attention::attention_grad(grad, q, k, v, mask, out, log, spec)
     }
 
     fn batch_norm(

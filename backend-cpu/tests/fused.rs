@@ -3,7 +3,7 @@
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_conformance::{Reference, ReferenceDevice};
 use kiln_tensor_core::DType::{self, *};
-use kiln_tensor_core::{Backend, Error, Shape, Tensor, catch, philox};
+use kiln_tensor_core::{AttentionSpec, Backend, Error, Shape, Tensor, catch, compose, philox};
 
 type Pair = (Tensor<Cpu>, Tensor<Reference>);
 
@@ -138,6 +138,50 @@ fn layer_norms() {
                 for (a, b) in grads.iter().zip(&exact) {
                     agree(&format!("layer_norm_grad {dtype}{shape}"), a, b);
                 }
+            }
+        }
+    }
+}
+
+/// Against the composition: sizes on both sides of the kernel's blocks, strided operands, each kind of mask.
+#[test]
+fn attentions() {
+    let near = |what: &str, ours: &Tensor<Cpu>, exact: &Tensor<Cpu>, bound: f64| {
+        assert_eq!((ours.dtype(), ours.dims()), (exact.dtype(), exact.dims()), "{what}");
+        let (a, b) = (ours.to_dtype(F64).to_vec::<f64>(), exact.to_dtype(F64).to_vec::<f64>());
+        for (i, (a, b)) in a.into_iter().zip(b).enumerate() {
+            let near = a == b || (a - b).abs() <= bound * (1.0 + b.abs());
+            assert!(near, "{what}, element {i}: {a} instead of {b}");
+        }
+    };
+    // Scores reach 50 here, and an exponential's error is theirs.
+    for (dtype, bound) in [(F64, 1e-12), (F32, 1e-4)] {
+        for (lead, [l, s, e, ev]) in
+            [(vec![2, 3], [5, 7, 4, 3]), (vec![2], [130, 300, 33, 20]), (vec![], [257, 129, 8, 16])]
+        {
+            let of = |sizes: [usize; 2]| -> Shape { lead.iter().copied().chain(sizes).collect() };
+            let make = |sizes, seed| pair(of(sizes), dtype, seed).0;
+            let (q, g) = (make([l, e], 1), make([l, ev], 2));
+            // The last two dims lie the other way round.
+            let [k, v] = [make([e, s], 3), make([ev, s], 4)].map(|x| x.transpose(-2, -1));
+            let mask = pair([l, s], dtype, 5).0.expand(of([l, s]));
+            // Query 0 sees nothing.
+            let seen: Vec<bool> = (0..l * s).map(|i| i >= s && i % 3 != 1).collect();
+            let sees = Tensor::from_slice(&seen, [l, s], &CpuDevice).expand(of([l, s]));
+            for (causal, m) in
+                [(false, None), (true, None), (false, Some(&mask)), (true, Some(&sees))]
+            {
+                let spec = AttentionSpec { causal, scale: 0.1 };
+                let what =
+                    format!("attention {dtype} {l}x{s} causal {causal} mask {}", m.is_some());
+                let ours = Cpu::scaled_dot_product_attention(&q, &k, &v, m, &spec);
+                let exact = compose::scaled_dot_product_attention(&q, &k, &v, m, &spec);
+                ours.iter().zip(&exact).for_each(|(a, b)| near(&what, a, b, bound));
+                let [y, log] = &ours;
+                let ours = Cpu::scaled_dot_product_attention_grad(&g, &q, &k, &v, m, y, log, &spec);
+                let exact = compose::scaled_dot_product_attention_grad(&g, &q, &k, &v, m, &spec);
+                let what = format!("gradient of {what}");
+                ours.iter().zip(&exact).for_each(|(a, b)| near(&what, a, b, bound * 10.0));
             }
         }
     }

@@ -3,7 +3,9 @@
 use kiln_backend_cpu::{Cpu, CpuDevice, set_num_threads};
 use kiln_conformance::{Reference, ReferenceDevice};
 use kiln_tensor_core::DType::{self, *};
-use kiln_tensor_core::{Backend, Expr, Fused, Kernel, ReduceOp, ScanOp, Shape, Tensor, philox};
+use kiln_tensor_core::{
+    AttentionSpec, Backend, Expr, Fused, Kernel, ReduceOp, ScanOp, Shape, Tensor, philox,
+};
 
 const OPS: [ReduceOp; 8] = [
     ReduceOp::Sum,
@@ -189,6 +191,13 @@ fn any_number_of_threads_gives_the_same_bits() {
         }
         Cpu::layer_norm(&x, None, None, 1, 1e-5).into_iter().for_each(&mut add);
         Cpu::batch_norm(&x, None, None, 1e-5).into_iter().for_each(&mut add);
+        Cpu::rms_norm(&x, None, 1, 1e-5).into_iter().for_each(&mut add);
+        let (q, spec) = (x.view([7, 100, 431]), AttentionSpec { causal: true, scale: 0.2 });
+        let [y, log] = Cpu::scaled_dot_product_attention(&q, &q, &q, None, &spec);
+        Cpu::scaled_dot_product_attention_grad(&y, &q, &q, &q, None, &y, &log, &spec)
+            .into_iter()
+            .chain([y, log])
+            .for_each(&mut add);
         bits
     };
     let mut known = None;

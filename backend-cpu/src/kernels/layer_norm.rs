@@ -12,7 +12,7 @@ use crate::Cpu;
 use crate::threads::parallel_for;
 
 /// Rows whose sums in the gradient are added up together.
-const GROUP_ROWS: usize = 64;
+pub(super) const GROUP_ROWS: usize = 64;
 
 /// See `Backend::layer_norm`.
 pub(crate) fn layer_norm(
@@ -31,7 +31,7 @@ pub(crate) fn layer_norm(
     let shapes = [x.shape(), &each, &each];
     let outputs = with_plain(x.dtype(), [Some(x), weight, bias], shapes, |from, to| {
         parallel_rows(x.numel() / len, len, |first, end| {
-            by_float!("layer_norm", widen(x).dtype(), E => dispatch(Forward {
+            by_float!("layer_norm", widen(x).dtype(), E => dispatch(Forward::<E, true> {
                 from: from.each_ref().map(|p| p.at(0).cast::<E>().cast_const()),
                 to: to.each_ref().map(|p| p.at(0).cast::<E>()),
                 len,
@@ -43,15 +43,18 @@ pub(crate) fn layer_norm(
     outputs.map(|out| out.to_dtype(x.dtype()))
 }
 
-struct Forward<E> {
-    from: [*const E; 3],
-    to: [*mut E; 3],
-    len: usize,
-    rows: Range<usize>,
-    eps: f64,
+/// Of rows as they are, or (`CENTERED`) of their differences from the mean.
+pub(super) struct Forward<E, const CENTERED: bool> {
+    /// `x`, weight and bias.
+    pub(super) from: [*const E; 3],
+    /// The result, mean (if there is one) and 1/√(mean square + eps).
+    pub(super) to: [*mut E; 3],
+    pub(super) len: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) eps: f64,
 }
 
-impl<E: Math> Work for Forward<E> {
+impl<E: Math, const CENTERED: bool> Work for Forward<E, CENTERED> {
     type Out = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
@@ -61,15 +64,18 @@ impl<E: Math> Work for Forward<E> {
             // SAFETY: the tensors have these rows, and the parameters the elements of one.
             unsafe {
                 let (x, y) = (x.add(row * len), y.add(row * len));
-                let [sum] = sums!(E::V<A>, [0], len, |_, _, at, n| [load(x, at, n, zero)]);
-                let average = total(sum).to_f64() / len as f64;
+                let mut average = 0.0;
+                if CENTERED {
+                    let [sum] = sums!(E::V<A>, [0], len, |_, _, at, n| [load(x, at, n, zero)]);
+                    average = total(sum).to_f64() / len as f64;
+                    mean.add(row).write(E::from_f64(average));
+                }
                 let center = E::V::<A>::num(average);
                 let [sum] = sums!(E::V<A>, [0], len, |_, _, at, n| {
                     let d = load(x, at, n, center).sub(center);
                     [d.mul(d)]
                 });
                 let scale = 1.0 / (total(sum).to_f64() / len as f64 + eps).sqrt();
-                mean.add(row).write(E::from_f64(average));
                 rstd.add(row).write(E::from_f64(scale));
                 let scale = E::V::<A>::num(scale);
                 each!(E::V<A>, len, |_, at, n| {
@@ -109,7 +115,7 @@ pub(crate) fn layer_norm_grad(
     let shapes = [x.shape(), &partial, &partial];
     let [dx, dw, db] = with_plain(x.dtype(), inputs, shapes, |from, to| {
         parallel_for(groups, |group| {
-            by_float!("layer_norm_grad", widen(x).dtype(), E => dispatch(Backward {
+            by_float!("layer_norm_grad", widen(x).dtype(), E => dispatch(Backward::<E, true> {
                 from: from.each_ref().map(|p| p.at(0).cast::<E>().cast_const()),
                 to: to.each_ref().map(|p| p.at(0).cast::<E>()),
                 len,
@@ -122,35 +128,40 @@ pub(crate) fn layer_norm_grad(
     [dx, sum(dw), sum(db)].map(|out| out.to_dtype(x.dtype()))
 }
 
-struct Backward<E> {
-    from: [*const E; 5],
-    to: [*mut E; 3],
-    len: usize,
-    rows: Range<usize>,
-    group: usize,
+/// See [`Forward`].
+pub(super) struct Backward<E, const CENTERED: bool> {
+    /// The gradient, `x`, mean (if there is one), rstd and weight.
+    pub(super) from: [*const E; 5],
+    /// The gradients in `x`, weight and bias (if there is a mean).
+    pub(super) to: [*mut E; 3],
+    pub(super) len: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) group: usize,
 }
 
-impl<E: Math> Work for Backward<E> {
+impl<E: Math, const CENTERED: bool> Work for Backward<E, CENTERED> {
     type Out = ();
     /// `dx = rstd · (a − mean(a) − x̂ · mean(a · x̂))` with `a = g · weight`; the sums over rows of
-    /// `g · x̂` and `g` go to the group's row of the partial sums.
+    /// `g · x̂` and `g` go to the group's row of the partial sums. Where rows were not centered, their mean
+    /// has no part in it.
     #[inline(always)]
     fn run<A: Arch>(self) {
         let Backward { from, to: [dx, dw, db], len, rows, group } = self;
         let [g, x, mean, rstd, weight] = from;
         let zero = E::V::<A>::num(0.0);
+        let (dw, db) = (dw.wrapping_add(group * len), db.wrapping_add(group * len));
         // SAFETY: the partial sums have a row per group.
-        let (dw, db) = unsafe { (dw.add(group * len), db.add(group * len)) };
-        // SAFETY: as above.
         each!(E::V<A>, len, |_, at, n| unsafe {
             store(zero, dw, at, n);
-            store(zero, db, at, n);
+            if CENTERED {
+                store(zero, db, at, n);
+            }
         });
         for row in rows {
             // SAFETY: the tensors have these rows, the parameters the elements of one.
             unsafe {
                 let (g, x, dx) = (g.add(row * len), x.add(row * len), dx.add(row * len));
-                let center = E::V::<A>::splat(*mean.add(row));
+                let center = if CENTERED { E::V::<A>::splat(*mean.add(row)) } else { zero };
                 let scale = E::V::<A>::splat(*rstd.add(row));
                 let [sum, dot] = sums!(E::V<A>, [0], len, |_, _, at, n| {
                     let mut a = load(g, at, n, zero);
@@ -159,7 +170,8 @@ impl<E: Math> Work for Backward<E> {
                     }
                     [a, a.mul(load(x, at, n, center).sub(center).mul(scale))]
                 });
-                let level = E::V::<A>::num(total(sum).to_f64() / len as f64);
+                let level = if CENTERED { total(sum).to_f64() / len as f64 } else { 0.0 };
+                let level = E::V::<A>::num(level);
                 let slope = E::V::<A>::num(total(dot).to_f64() / len as f64);
                 each!(E::V<A>, len, |_, at, n| {
                     let g = load(g, at, n, zero);
@@ -167,7 +179,9 @@ impl<E: Math> Work for Backward<E> {
                     let a = if weight.is_null() { g } else { g.mul(load(weight, at, n, zero)) };
                     store(a.sub(level).sub(normal.mul(slope)).mul(scale), dx, at, n);
                     store(load(dw, at, n, zero).add(g.mul(normal)), dw, at, n);
-                    store(load(db, at, n, zero).add(g), db, at, n);
+                    if CENTERED {
+                        store(load(db, at, n, zero).add(g), db, at, n);
+                    }
                 });
             }
         }

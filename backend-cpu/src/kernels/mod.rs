@@ -1,5 +1,6 @@
 //! Loops over elements. `unsafe` lives here and in `storage`.
 
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod cat;
 pub(crate) mod conv;
@@ -15,6 +16,7 @@ pub(crate) mod nonzero;
 
 pub(crate) mod pool;
 pub(crate) mod reduce;
+pub(crate) mod rms_norm;
 pub(crate) mod rows;
 pub(crate) mod scan;
 pub(crate) mod simd;
