@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How many sources there are of each kernel. `tests/compile.rs` compiles every one.
-const COUNTS: [(&str, usize); 26] = [
+const COUNTS: [(&str, usize); 31] = [
+    ("attention", 36),
+    ("attention_grad_key", 33),
+    ("attention_grad_query", 33),
     ("avg_pool", 6),
     ("avg_pool_grad", 6),
     ("conv", 5),
@@ -19,13 +22,15 @@ const COUNTS: [(&str, usize); 26] = [
     ("layer_norm_grad", 16),
     ("log_softmax", 16),
     ("log_softmax_grad", 16),
-    ("map", 338),
+    ("map", 347),
     ("matmul", 8),
     ("max_pool", 4),
     ("merge", 22),
     ("nonzero", 1),
-    ("reduce", 182),
+    ("reduce", 187),
     ("reduce_parts", 36),
+    ("rms_norm", 16),
+    ("rms_norm_grad", 16),
     ("scan", 22),
     ("scan_chunks", 66),
     ("scatter", 20),

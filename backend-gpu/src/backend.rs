@@ -2,13 +2,14 @@
 
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    Activation, Backend, ConvSpec, DType, Kernel, Layout, MemoryStats, Outputs, Placed, PoolSpec,
-    ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Kernel, Layout, MemoryStats, Outputs,
+    Placed, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
 use crate::launch::{done, opened};
 use crate::ops::{
-    conv, index, layer_norm, linear, map, matmul, pool, reduce, scan, scatter, softmax, sort,
+    attention, conv, index, layer_norm, linear, map, matmul, pool, reduce, scan, scatter, softmax,
+    sort,
 };
 use crate::storage::{Storage, fresh};
 use crate::{Gpu, Runtime, graph};
@@ -244,6 +245,49 @@ impl<R: Runtime> Backend for Gpu<R> {
 
     fn linear_grad_weight(grad: &Tensor<Self>, x: &Tensor<Self>) -> [Tensor<Self>; 2] {
         linear::linear_grad_weight(grad, x)
+    }
+
+    fn scaled_dot_product_attention(
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 2] {
+        attention::attention(q, k, v, mask, spec)
+    }
+
+    fn scaled_dot_product_attention_grad(
+        grad: &Tensor<Self>,
+        q: &Tensor<Self>,
+        k: &Tensor<Self>,
+        v: &Tensor<Self>,
+        mask: Option<&Tensor<Self>>,
+        out: &Tensor<Self>,
+        log: &Tensor<Self>,
+        spec: &AttentionSpec,
+    ) -> [Tensor<Self>; 3] {
+        attention::attention_grad(grad, q, k, v, mask, out, log, spec)
+    }
+
+    fn rms_norm(
+        x: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        eps: f64,
+    ) -> [Tensor<Self>; 2] {
+        layer_norm::rms_norm(x, weight, dims, eps)
+    }
+
+    fn rms_norm_grad(
+        grad: &Tensor<Self>,
+        x: &Tensor<Self>,
+        rstd: &Tensor<Self>,
+        weight: Option<&Tensor<Self>>,
+        dims: usize,
+        _: f64,
+    ) -> [Tensor<Self>; 2] {
+        layer_norm::rms_norm_grad(grad, x, rstd, weight, dims)
     }
 
     fn layer_norm(

@@ -2,8 +2,8 @@
 
 use kiln_tensor_core::expr::Builder;
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape,
-    use_deterministic_algorithms,
+    AttentionSpec, Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp, ScatterOp,
+    Shape, use_deterministic_algorithms,
 };
 
 use super::{B, forms, zeros};
@@ -181,8 +181,21 @@ fn fused() {
             for (weight, bias) in [(None, None), (Some(&line), None), (Some(&line), Some(&line))] {
                 let [_, mean, rstd] = B::layer_norm(x, weight, bias, 1, 1e-5);
                 B::layer_norm_grad(x, x, &mean, &rstd, weight, 1, 1e-5);
+                if bias.is_none() {
+                    let [_, rstd] = B::rms_norm(x, weight, 1, 1e-5);
+                    B::rms_norm_grad(x, x, &rstd, weight, 1, 1e-5);
+                }
                 let [_, mean, var] = B::batch_norm(x, weight, bias, 1e-5);
                 B::batch_norm_grad(x, x, &mean, &var, weight, 1e-5);
+            }
+        }
+        // Heads that fit the larger tile, and wider ones; each kind of mask.
+        for (width, causal) in [(64, false), (64, true), (128, true)] {
+            let (q, spec) = (zeros(&[2, 70, width], dtype), AttentionSpec { causal, scale: 0.1 });
+            let masks = [zeros(&[2, 70, 70], dtype), zeros(&[2, 70, 70], DType::Bool)];
+            for mask in [None, Some(&masks[0]), Some(&masks[1])] {
+                let [y, log] = B::scaled_dot_product_attention(&q, &q, &q, mask, &spec);
+                B::scaled_dot_product_attention_grad(&y, &q, &q, &q, mask, &y, &log, &spec);
             }
         }
         let image = zeros(&[4, 8, 9, 9], dtype);

@@ -1,4 +1,4 @@
-//! `layer_norm` and its gradients: a line is what is normalised together.
+//! `layer_norm`, `rms_norm` and their gradients: a line is what is normalised together.
 
 use kiln_tensor_core::{Fused, ReduceOp, Shape, Tensor, Val, compose};
 
@@ -121,4 +121,86 @@ pub(crate) fn layer_norm_grad<R: Runtime>(
         total(DOT.reduce(ReduceOp::Sum, [&grads, &rows, &mean, &rstd], &[0])),
         total(SUM.reduce(ReduceOp::Sum, [&grads], &[0])),
     ]
+}
+
+/// See `Backend::rms_norm`.
+#[track_caller]
+pub(crate) fn rms_norm<R: Runtime>(
+    x: &T<R>,
+    weight: Option<&T<R>>,
+    dims: usize,
+    eps: f64,
+) -> [T<R>; 2] {
+    if x.numel() == 0 {
+        return compose::rms_norm(x, weight, dims, eps);
+    }
+    let rows = flat(x, dims);
+    let single = rows.shape().with(1, 1);
+    let y = fresh::<R>(rows.shape(), x.dtype(), x.device());
+    let rstd = fresh::<R>(&single, x.dtype().compute(), x.device());
+    let weight = weight.map(|w| shared(w, &rows));
+    let mut tensors =
+        vec![Line::read("x", &rows), Line::write("y", &y), Line::write("rstd", &rstd).single()];
+    tensors.extend(weight.as_ref().map(|w| Line::read("w", w)));
+    lines("rms_norm", weight.is_some(), 1, &tensors, &[eps], |c| {
+        let x = c.get("x");
+        let scale = if weight.is_some() { format!(" * {}", c.get("w")) } else { String::new() };
+        let parts = [
+            c.sum("r", &format!("{x} * {x}")),
+            "    r = 1 / sqrt(r / n + c0);\n".into(),
+            c.once(&c.set("rstd", "r")),
+            c.each(&c.set("y", &format!("{x} * r{scale}"))),
+        ];
+        parts.concat()
+    });
+    let outer = &x.dims()[..x.rank() - dims];
+    let each: Shape = outer.iter().copied().chain(std::iter::repeat_n(1, dims)).collect();
+    [y.reshape_to(x.shape()), rstd.reshape_to(&each)]
+}
+
+/// See `Backend::rms_norm_grad`.
+#[track_caller]
+pub(crate) fn rms_norm_grad<R: Runtime>(
+    grad: &T<R>,
+    x: &T<R>,
+    rstd: &T<R>,
+    weight: Option<&T<R>>,
+    dims: usize,
+) -> [T<R>; 2] {
+    if x.numel() == 0 {
+        return compose::rms_norm_grad(grad, x, rstd, weight, dims);
+    }
+    static DOT: Fused<3, for<'b> fn([Val<'b>; 3]) -> Val<'b>> =
+        Fused::new("rms_norm_grad_weight", |[g, x, rstd]| {
+            g.cast(rstd.dtype()) * (x.cast(rstd.dtype()) * rstd)
+        });
+    let (rows, grads) = (flat(x, dims), flat(grad, dims));
+    let rstd = rstd.reshape_to(&rows.shape().with(1, 1));
+    let out = fresh::<R>(rows.shape(), x.dtype(), x.device());
+    let weight = weight.map(|w| shared(w, &rows));
+    let mut tensors = vec![
+        Line::read("x", &rows),
+        Line::read("g", &grads),
+        Line::write("y", &out),
+        Line::read("rstd", &rstd).single(),
+    ];
+    tensors.extend(weight.as_ref().map(|w| Line::read("w", w)));
+    let weighted = weight.is_some();
+    lines("rms_norm_grad", weighted, 1, &tensors, &[], |c| {
+        let (ty, x) = (c.ty(), format!("{} * r", c.get("x")));
+        let g = match weighted {
+            true => format!("{} * {}", c.get("g"), c.get("w")),
+            false => c.get("g"),
+        };
+        let parts = [
+            format!("    const {ty} r = {};\n", c.get("rstd")),
+            c.sum("b", &format!("{g} * ({x})")),
+            "    b /= n;\n".into(),
+            c.each(&c.set("y", &format!("({g} - {x} * b) * r"))),
+        ];
+        parts.concat()
+    });
+    let inner: Shape = x.dims()[x.rank() - dims..].into();
+    let in_weight = DOT.reduce(ReduceOp::Sum, [&grads, &rows, &rstd], &[0]);
+    [out.reshape_to(x.shape()), in_weight.reshape_to(&inner).to_dtype(x.dtype())]
 }

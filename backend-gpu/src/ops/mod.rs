@@ -1,5 +1,6 @@
 //! One file per kind of primitive: its kernel and how it is launched.
 
+pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
