@@ -49,18 +49,34 @@ def pack(tensor):
     return {"shape": list(tensor.shape), "data": tensor.detach().double().flatten().tolist()}
 
 
-def case(name, inputs):
-    """Runs the layer or loss that the text `name` makes."""
+def flat(*results):
+    """All tensors of nested results as one row."""
+    parts = [part for result in results for part in (result if isinstance(result, tuple) else [result])]
+    if any(isinstance(part, tuple) for part in parts):
+        return flat(*parts)
+    return torch.cat([part.flatten() for part in parts])
+
+
+def packed(m, x, lengths):
+    """Sequences of several lengths through a recurrent layer."""
+    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+    y, state = m(packed)
+    return flat(nn.utils.rnn.pad_packed_sequence(y, padding_value=0.5)[0], state)
+
+
+def case(name, inputs, call=None):
+    """Runs the layer or loss `m` that the text `name` makes on the tensors `x`, as the text `call` says."""
     module = eval("nn." + name).double()
     for k, p in enumerate(module.parameters()):
         p.data.copy_(fill(p.shape, k + 10))
     tensors = [make_input(spec, k) for k, spec in enumerate(inputs)]
-    output = module(*tensors)
+    run = eval("lambda m, x: " + (call or "m(*x)"))
+    output = run(module, tensors)
     if output.requires_grad:
         output.backward(fill(output.shape, 50))
     row = {
-        "name": name,
-        "repr": repr(module),
+        "name": f"{name}: {call}" if call else name,
+        "repr": repr(module).replace("NonDynamicallyQuantizable", ""),
         "inputs": inputs,
         "output": pack(output),
         "grads": [pack(x.grad) if x.requires_grad else None for x in tensors],
@@ -69,7 +85,7 @@ def case(name, inputs):
     }
     if row["buffers"]:
         module.eval()
-        row["eval"] = pack(module(*tensors))
+        row["eval"] = pack(run(module, tensors))
     return row
 
 
@@ -196,6 +212,64 @@ LOSSES = [
 ]
 
 
+STEPS = [[5, 2, 3]]
+QKV = [[5, 2, 8], [4, 2, 8], [4, 2, 8]]
+MASKED = [[2, 5, 8], {"below": 3, "shape": [2, 5]}, {"below": 4, "shape": [5, 5]}]
+ENCODER = "TransformerEncoderLayer(8, 2, 12, dropout=0.0"
+DECODER = "TransformerDecoderLayer(8, 2, 12, dropout=0.0"
+
+CALLS = [
+    ("RNN(3, 4)", STEPS, "flat(m(x[0]))"),
+    ("RNN(3, 4, 2, 'relu', bidirectional=True)", [[5, 2, 3], [4, 2, 4]], "flat(m(x[0], x[1]))"),
+    ("LSTM(3, 4)", STEPS, "flat(m(x[0]))"),
+    ("LSTM(3, 4)", [[5, 3]], "flat(m(x[0]), 0 * x[0])"),
+    (
+        "LSTM(3, 4, 2, batch_first=True, bidirectional=True)",
+        [[2, 5, 3], [4, 2, 4], [4, 2, 4]],
+        "flat(m(x[0], (x[1], x[2])))",
+    ),
+    ("LSTM(3, 4, bias=False, bidirectional=True, proj_size=2)", STEPS, "flat(m(x[0]))"),
+    ("LSTM(3, 4, 2, bidirectional=True)", [[5, 3, 3]], "packed(m, x[0], [2, 5, 3])"),
+    ("GRU(3, 4)", STEPS, "flat(m(x[0]))"),
+    ("GRU(3, 4, 2, bidirectional=True)", [[5, 2, 3], [4, 2, 4]], "flat(m(x[0], x[1]))"),
+    ("GRU(3, 4, bidirectional=True)", [[5, 3, 3]], "packed(m, x[0], [2, 5, 3])"),
+    ("RNNCell(3, 4)", [[2, 3]], "flat(m(x[0]))"),
+    ("RNNCell(3, 4, nonlinearity='relu')", [[2, 3], [2, 4]], "flat(m(x[0], x[1]))"),
+    ("LSTMCell(3, 4)", [[2, 3], [2, 4], [2, 4]], "flat(m(x[0], (x[1], x[2])))"),
+    ("LSTMCell(3, 4)", [[3]], "flat(m(x[0]))"),
+    ("GRUCell(3, 4, bias=False)", [[2, 3], [2, 4]], "flat(m(x[0], x[1]))"),
+    ("MultiheadAttention(8, 2)", QKV, "flat(m(*x))"),
+    ("MultiheadAttention(8, 2)", [[5, 8]], "flat(m(x[0], x[0], x[0]))"),
+    (
+        "MultiheadAttention(8, 2, bias=False, add_bias_kv=True, add_zero_attn=True, batch_first=True)",
+        MASKED,
+        "flat(m(x[0], x[0], x[0], x[1].eq(0), True, x[2].eq(0), False))",
+    ),
+    ("MultiheadAttention(6, 3, kdim=4, vdim=5)", [[5, 2, 6], [4, 2, 4], [4, 2, 5]], "flat(m(*x))"),
+    ("MultiheadAttention(8, 4)", QKV, "m(*x, need_weights=False)[0]"),
+    (
+        "MultiheadAttention(8, 4, batch_first=True)",
+        MASKED,
+        "m(x[0], x[0], x[0], x[1].eq(0), False, x[2].eq(0))[0]",
+    ),
+    (f"{ENCODER})", [[5, 2, 8]], "m(x[0])"),
+    (
+        f"{ENCODER}, activation='gelu', batch_first=True, norm_first=True, bias=False)",
+        MASKED,
+        "m(x[0], x[2].eq(0), x[1].eq(0))",
+    ),
+    (f"{DECODER})", [[5, 2, 8], [4, 2, 8]], "m(x[0], x[1])"),
+    (
+        f"{DECODER}, norm_first=True)",
+        [[5, 2, 8], [4, 2, 8]],
+        "m(x[0], x[1], nn.Transformer.generate_square_subsequent_mask(5))",
+    ),
+    (f"TransformerEncoder(nn.{ENCODER}), 2, nn.LayerNorm(8))", [[5, 2, 8]], "m(x[0])"),
+    (f"TransformerDecoder(nn.{DECODER}), 2)", [[5, 2, 8], [4, 2, 8]], "m(x[0], x[1])"),
+    ("Transformer(8, 2, 1, 2, 12, 0.0)", [[5, 2, 8], [4, 2, 8]], "m(x[0], x[1])"),
+]
+
+
 def start(name):
     """The spread of the parameters of a new layer."""
     torch.manual_seed(0)
@@ -233,7 +307,7 @@ def write(name, rows):
 
 
 warnings.simplefilter("ignore")
-write("layers.json.gz", [case(*row) for row in LAYERS + LOSSES])
+write("layers.json.gz", [case(*row) for row in LAYERS + LOSSES + CALLS])
 write("init.json.gz", {"layers": list(map(start, STARTS)), "functions": list(map(initialised, INITS))})
 linear = {"weight": torch.arange(6.0).reshape(3, 2) / 2, "bias": torch.tensor([-1.0, 0.0, 1.0])}
 save_file(linear, HERE / "linear.safetensors", metadata={"format": "pt"})

@@ -128,6 +128,54 @@ where
     }
 }
 
+/// Like [`Fused`], with `M` results from one pass.
+///
+/// ```
+/// use kiln_backend_cpu::{Cpu, CpuDevice};
+/// use kiln_tensor_core::{FusedMany, Tensor};
+/// let both = FusedMany::new("sincos", |[x]| [x.sin(), x.cos()]);
+/// let [sin, cos] = both.call([&Tensor::<Cpu>::zeros([2], &CpuDevice)]);
+/// assert_eq!((sin.sum().item(), cos.sum().item()), (0.0, 2.0));
+/// ```
+#[derive(Debug)]
+pub struct FusedMany<const N: usize, const M: usize, F = for<'b> fn([Val<'b>; N]) -> [Val<'b>; M]> {
+    name: &'static str,
+    f: F,
+    programs: Mutex<Vec<([DType; N], Expr)>>,
+}
+
+impl<const N: usize, const M: usize, F> FusedMany<N, M, F>
+where
+    F: for<'b> Fn([Val<'b>; N]) -> [Val<'b>; M],
+{
+    /// Names a function; the name appears in messages, graphs and profiles.
+    pub const fn new(name: &'static str, f: F) -> Self {
+        FusedMany { name, f, programs: Mutex::new(Vec::new()) }
+    }
+
+    /// The program on tensors of these dtypes.
+    pub fn program(&self, dtypes: [DType; N]) -> Expr {
+        cached(&self.programs, dtypes, || {
+            let builder = Builder::new(&dtypes);
+            let outputs = (self.f)(std::array::from_fn(|i| builder.input(i)));
+            let outputs = outputs.map(|out| (out.id(), out.dtype()));
+            builder.finish(self.name, &outputs)
+        })
+    }
+
+    /// Runs the function on tensors that broadcast together.
+    ///
+    /// # Panics
+    /// If the shapes do not broadcast or the devices differ.
+    #[track_caller]
+    pub fn call<B: Backend>(&self, inputs: [&Tensor<B>; N]) -> [Tensor<B>; M] {
+        let expr = self.program(inputs.map(Tensor::dtype));
+        let shape = shape(self.name, &inputs);
+        let made = B::map_many(Kernel::new(&expr), &inputs, &shape, inputs[0].device());
+        made.into_vec().try_into().expect("one tensor for each output")
+    }
+}
+
 fn cached<const N: usize>(
     programs: &Mutex<Vec<([DType; N], Expr)>>,
     dtypes: [DType; N],

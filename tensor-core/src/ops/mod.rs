@@ -27,7 +27,7 @@ mod views;
 pub use array::ArrayData;
 pub(crate) use convert::cast_program;
 pub use create::Options;
-pub use fused::{Fused, FusedWith};
+pub use fused::{Fused, FusedMany, FusedWith};
 pub use indexing::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
 pub use nn::{AttentionOptions, PadMode, Reduction};
 pub use operand::{Operand, Term};

@@ -3,7 +3,7 @@
 use crate::{AttentionSpec, Backend, DType, Error, Shape, Tensor, compose, raise};
 
 /// The options of [`Tensor::scaled_dot_product_attention`], with PyTorch's names and defaults.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct AttentionOptions<'a, B: Backend> {
     attn_mask: Option<&'a Tensor<B>>,
     dropout_p: f64,
@@ -11,6 +11,14 @@ pub struct AttentionOptions<'a, B: Backend> {
     scale: Option<f64>,
     enable_gqa: bool,
 }
+
+impl<B: Backend> Clone for AttentionOptions<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for AttentionOptions<'_, B> {}
 
 impl<B: Backend> Default for AttentionOptions<'_, B> {
     fn default() -> Self {

@@ -1,4 +1,11 @@
-//! Losses as functions with PyTorch's defaults, for programs that need no options.
+//! Functions: losses with PyTorch's defaults, for programs that need no options, and what works on images.
+
+mod resize;
+
+pub use resize::{
+    InterpolateMode, Resize, Windows, channel_shuffle, fold, interpolate, pixel_shuffle,
+    pixel_unshuffle, unfold,
+};
 
 use kiln_tensor_core::{Backend, Tensor};
 
