@@ -27,7 +27,7 @@ const COUNTS: [(&str, usize); 31] = [
     ("max_pool", 4),
     ("merge", 22),
     ("nonzero", 1),
-    ("reduce", 187),
+    ("reduce", 194),
     ("reduce_parts", 36),
     ("rms_norm", 16),
     ("rms_norm_grad", 16),

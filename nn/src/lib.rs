@@ -19,6 +19,7 @@ mod losses;
 mod module;
 mod module_ext;
 mod param;
+mod parametrize;
 mod print;
 mod python;
 mod safetensors;
@@ -34,6 +35,9 @@ pub use losses::*;
 pub use module::{Forward, Module, Visitor};
 pub use module_ext::ModuleExt;
 pub use param::{Buffer, Param};
+pub use parametrize::{
+    Parametrization, Parametrized, SpectralNorm, WeightNorm, spectral_norm, weight_norm,
+};
 pub use state_dict::{IncompatibleKeys, StateDict};
 pub use summary::{Summary, SummaryRow, summary, summary_of};
 

@@ -49,6 +49,11 @@ impl<B: Backend> Param<B> {
         *self.0.tensor.write() = leaf(&tensor, self.requires_grad());
     }
 
+    /// Puts another tensor in its place with its history: one that is worked out from others.
+    pub(crate) fn put(&self, tensor: Tensor<B>) {
+        *self.0.tensor.write() = tensor;
+    }
+
     /// Replaces the tensor, its gradient too, by what `f` makes of each.
     pub(crate) fn replace(&self, f: impl Fn(&Tensor<B>) -> Tensor<B>) {
         let (old, grad) = (self.tensor(), self.grad());

@@ -162,6 +162,20 @@ activations! {
     LogSoftmax(dim: isize) {}
         prints |this| format!("dim={}", this.dim);
         computes |x| x.log_softmax(this.dim);
+    /// `eˣ / Σ eˣ` over the channels of `[n, c, h, w]` or `[c, h, w]`.
+    Softmax2d() {}
+        prints |_this| String::new();
+        computes |x| x.softmax(-3);
+    /// `x` above 0, else `x` times a random slope in training, and the mean slope in evaluation (Xu et al. 2015).
+    RReLU() { lower: f64 = 1.0 / 8.0, upper: f64 = 1.0 / 3.0 }
+        prints |this| [number!(this.lower), number!(this.upper)].join(", ");
+        computes |x| match this.hooks.training() {
+            true => {
+                let slopes = x.rand_like() * (this.upper - this.lower) + this.lower;
+                Tensor::where_(&x.ge(0.0), x, x * slopes)
+            }
+            false => x.leaky_relu((this.lower + this.upper) / 2.0),
+        };
     /// `a · sigmoid(b)` for the two halves of a dimension.
     GLU() { dim: isize = -1 }
         prints |this| format!("dim={}", this.dim);

@@ -1,6 +1,6 @@
 //! Dropout of elements and of channels.
 
-use kiln_tensor_core::{Backend, Error, Tensor, raise};
+use kiln_tensor_core::{Backend, Error, Shape, Tensor, raise};
 
 use crate::{Forward, Hooks, Module, python};
 
@@ -93,4 +93,66 @@ impl<B: Backend, const N: usize> Forward for ChannelDropout<B, N> {
             }),
         }
     }
+}
+
+/// What an element that is dropped becomes: the limit of SELU, far below 0.
+const SATURATED: f64 = -1.758_099_340_847_376_6;
+
+/// In training, sets the elements where `kept` (drawn with probability 1 − p) is 0 to SELU's limit, and scales and
+/// shifts all such that mean and variance stay (Klambauer et al. 2017).
+fn alpha_dropout<B: Backend>(x: &Tensor<B>, kept: &Tensor<B>, p: f64) -> Tensor<B> {
+    let scale = 1.0 / ((SATURATED * SATURATED * p + 1.0) * (1.0 - p)).sqrt();
+    let shift = -scale * SATURATED * p;
+    (x * kept) * scale + ((1.0 - kept) * (scale * SATURATED) + shift)
+}
+
+macro_rules! alpha_dropouts {
+    ($($(#[$doc:meta])* $name:ident, kept like $kept:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Module)]
+        #[module(extra_repr = Self::describe)]
+        pub struct $name<B: Backend> {
+            p: f64,
+            hooks: Hooks<B>,
+        }
+
+        impl<B: Backend> $name<B> {
+            /// With this probability; PyTorch's default is 0.5.
+            ///
+            /// # Panics
+            /// If it lies outside `[0, 1]`.
+            #[track_caller]
+            pub fn new(p: f64) -> Self {
+                let p = probability(concat!(stringify!($name), "::new"), p);
+                $name { p, hooks: Hooks::new() }
+            }
+
+            fn describe(&self) -> String {
+                format!("p={}, inplace=False", python::float(self.p))
+            }
+        }
+
+        impl<B: Backend> Forward for $name<B> {
+            fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
+                if !self.hooks.training() || self.p == 0.0 {
+                    return x.clone();
+                }
+                if self.p == 1.0 {
+                    return x * 0.0;
+                }
+                let shape: Shape = $kept(x);
+                let kept = Tensor::ones(shape, (x.device(), x.dtype())).bernoulli_(1.0 - self.p);
+                alpha_dropout(x, &kept, self.p)
+            }
+        }
+    )*};
+}
+
+alpha_dropouts! {
+    /// Dropout that keeps mean and variance of what SELU gives (Klambauer et al. 2017).
+    AlphaDropout, kept like |x: &Tensor<B>| x.shape().clone();
+    /// [`AlphaDropout`] of whole channels: the first two dims of `[n, c, …]`.
+    FeatureAlphaDropout, kept like |x: &Tensor<B>| {
+        (0..x.rank()).map(|d| if d < 2 { x.dims()[d] } else { 1 }).collect()
+    };
 }

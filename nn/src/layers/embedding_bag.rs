@@ -2,7 +2,7 @@
 
 use kiln_tensor_core::{Backend, DType, Error, Options, Tensor, raise};
 
-use crate::{Hooks, Module, Param, python};
+use crate::{Hooks, Module, Param};
 
 /// What becomes of the vectors of a bag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,11 +80,7 @@ impl<B: Backend> EmbeddingBag<B> {
             BagMode::Max => "max",
         };
         let padding = self.padding_idx.map_or(String::new(), |i| format!(", padding_idx={i}"));
-        let last = match self.include_last_offset {
-            true => format!(", include_last_offset={}", python::bool(true)),
-            false => String::new(),
-        };
-        format!("{}, {}, mode='{mode}'{last}{padding}", shape[0], shape[1])
+        format!("{}, {}, mode='{mode}'{padding}", shape[0], shape[1])
     }
 
     /// Bags of `input`; `offsets` says where each begins if `input` has one dim. `per_sample_weights`, shaped as the

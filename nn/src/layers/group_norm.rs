@@ -153,7 +153,7 @@ pub struct InstanceNorm<B: Backend, const N: usize> {
     pub running_mean: Option<Buffer<B>>,
     /// `[c]`, ones at first; of unbiased variances.
     pub running_var: Option<Buffer<B>>,
-    /// 0-d `i64`.
+    /// 0-d `i64`, which stays 0, as in PyTorch.
     pub num_batches_tracked: Option<Buffer<B>>,
     num_features: usize,
     eps: f64,
@@ -240,7 +240,6 @@ impl<B: Backend, const N: usize> InstanceNorm<B, N> {
         {
             running.tensor().mul_(1.0 - self.momentum).add_(&batch);
         }
-        self.num_batches_tracked.iter().for_each(|count| _ = count.tensor().add_(1));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use kiln_tensor_core::{Backend, DType, Error, Tensor, raise};
 
+use super::sizes::named;
 use super::{BatchNorm, Conv, ConvTranspose, InstanceNorm, Linear, Sizes};
 use crate::{Field, Forward, Hooks, Module, Visitor};
 
@@ -142,7 +143,9 @@ impl<B: Backend, const N: usize> Lazy<B, Conv<B, N>> {
     /// To `out_channels`.
     pub fn new(out_channels: usize, kernel_size: impl Into<Sizes<N>>) -> Self {
         let kernel = kernel_size.into();
-        Lazy::of("LazyConv", move |x| Conv::new(size(x, N + 1), out_channels, kernel, beside(x)))
+        Lazy::of(named(["LazyConv1d", "LazyConv2d", "LazyConv3d"], N), move |x| {
+            Conv::new(size(x, N + 1), out_channels, kernel, beside(x))
+        })
     }
 }
 
@@ -150,9 +153,10 @@ impl<B: Backend, const N: usize> Lazy<B, ConvTranspose<B, N>> {
     /// To `out_channels`.
     pub fn new(out_channels: usize, kernel_size: impl Into<Sizes<N>>) -> Self {
         let kernel = kernel_size.into();
-        Lazy::of("LazyConvTranspose", move |x| {
-            ConvTranspose::new(size(x, N + 1), out_channels, kernel, beside(x))
-        })
+        Lazy::of(
+            named(["LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d"], N),
+            move |x| ConvTranspose::new(size(x, N + 1), out_channels, kernel, beside(x)),
+        )
     }
 }
 
@@ -166,7 +170,9 @@ impl<B: Backend, const N: usize> Lazy<B, BatchNorm<B, N>> {
     /// With the defaults of [`BatchNorm`].
     #[allow(clippy::new_without_default, reason = "a layer is made on purpose")]
     pub fn new() -> Self {
-        Lazy::of("LazyBatchNorm", |x| BatchNorm::new(channels(x), beside(x)))
+        Lazy::of(named(["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d"], N), |x| {
+            BatchNorm::new(channels(x), beside(x))
+        })
     }
 }
 
@@ -174,6 +180,9 @@ impl<B: Backend, const N: usize> Lazy<B, InstanceNorm<B, N>> {
     /// With the defaults of [`InstanceNorm`].
     #[allow(clippy::new_without_default, reason = "a layer is made on purpose")]
     pub fn new() -> Self {
-        Lazy::of("LazyInstanceNorm", |x| InstanceNorm::new(size(x, N + 1), beside(x)))
+        Lazy::of(
+            named(["LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d"], N),
+            |x| InstanceNorm::new(size(x, N + 1), beside(x)),
+        )
     }
 }

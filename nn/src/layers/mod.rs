@@ -21,6 +21,7 @@ mod rnn;
 mod shape;
 mod sizes;
 mod transformer;
+mod unpool;
 
 pub use activation::*;
 pub use attention::{MultiheadAttention, MultiheadOptions};
@@ -28,7 +29,9 @@ pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use bilinear::Bilinear;
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding, PaddingMode};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
-pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
+pub use dropout::{
+    AlphaDropout, ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout,
+};
 pub use embedding::Embedding;
 pub use embedding_bag::{BagMode, EmbeddingBag};
 pub use group_norm::{
@@ -49,3 +52,4 @@ pub use rnn::*;
 pub use shape::{Flatten, Identity, Unflatten};
 pub use sizes::Sizes;
 pub use transformer::*;
+pub use unpool::*;

@@ -5,7 +5,7 @@ and linear.safetensors, a file of PyTorch's.
     python nn/tests/reference/make.py
 
 The tests read only the tables. Inputs, parameters and the gradients that flow back are exact fractions,
-computed alike on both sides; see `fill` and its twin in tests/pytorch.rs.
+computed alike on both sides; see `fill` and its twin in tests/pytorch/main.rs.
 """
 
 import gzip
@@ -64,11 +64,19 @@ def packed(m, x, lengths):
     return flat(nn.utils.rnn.pad_packed_sequence(y, padding_value=0.5)[0], state)
 
 
+def unpooled(x, m):
+    """Maxima of the windows that `m` puts back."""
+    return nn.functional.max_pool2d(x, m.kernel_size, m.stride, m.padding, return_indices=True)
+
+
 def case(name, inputs, call=None):
     """Runs the layer or loss `m` that the text `name` makes on the tensors `x`, as the text `call` says."""
     module = eval("nn." + name).double()
     for k, p in enumerate(module.parameters()):
         p.data.copy_(fill(p.shape, k + 10))
+    for k, (path, buffer) in enumerate(module.named_buffers()):
+        if path.endswith(("._u", "._v")):
+            buffer.copy_(nn.functional.normalize(fill(buffer.shape, k + 70), dim=0))
     tensors = [make_input(spec, k) for k, spec in enumerate(inputs)]
     run = eval("lambda m, x: " + (call or "m(*x)"))
     output = run(module, tensors)
@@ -171,6 +179,51 @@ LAYERS = [
     ("LogSoftmax(dim=-1)", [[2, 3, 4]]),
     ("GLU()", [[3, 6]]),
     ("GLU(dim=1)", [[2, 4, 3]]),
+    ("Softmax2d()", [[2, 3, 2, 2]]),
+    ("ConvTranspose1d(3, 4, 3)", [[2, 3, 5]]),
+    ("ConvTranspose2d(4, 6, (2, 3), stride=2, padding=(0, 1), output_padding=1, groups=2)", [[2, 4, 3, 4]]),
+    ("ConvTranspose2d(2, 3, 3, dilation=2, bias=False)", [[2, 4, 3]]),
+    ("ConvTranspose3d(2, 3, 2, stride=(1, 2, 1))", [[1, 2, 2, 3, 2]]),
+    ("GroupNorm(2, 4)", [[3, 4, 5]]),
+    ("GroupNorm(3, 6, eps=0.1, affine=False)", [[2, 6, 2, 3]]),
+    ("GroupNorm(1, 4, bias=False)", [[3, 4]]),
+    ("RMSNorm(5)", [[2, 3, 5]]),
+    ("RMSNorm((3, 4), eps=0.1, elementwise_affine=False)", [[2, 3, 4]]),
+    ("InstanceNorm1d(3)", [[2, 3, 4]]),
+    ("InstanceNorm2d(3, eps=0.1, momentum=0.3, affine=True, track_running_stats=True)", [[2, 3, 2, 4]]),
+    ("InstanceNorm3d(2, affine=True)", [[2, 2, 3, 2]]),
+    ("LocalResponseNorm(3, alpha=0.5, beta=0.7, k=2.0)", [[2, 5, 3]]),
+    ("LocalResponseNorm(2)", [[2, 5, 3, 2]]),
+    ("ZeroPad1d(2)", [[2, 3, 4]]),
+    ("ZeroPad2d((1, 0, 2, -1))", [[2, 3, 4]]),
+    ("ZeroPad3d(1)", [[1, 2, 3, 2, 2]]),
+    ("ConstantPad1d((1, 2), 3.5)", [[2, 3, 4]]),
+    ("ConstantPad2d(1, -0.5)", [[2, 1, 3, 4]]),
+    ("ReflectionPad1d((1, 2))", [[2, 3, 4]]),
+    ("ReflectionPad2d(1)", [[2, 3, 4, 3]]),
+    ("ReplicationPad2d((1, 2, 0, 3))", [[2, 3, 4, 3]]),
+    ("ReplicationPad3d(1)", [[1, 2, 3, 2, 2]]),
+    ("CircularPad1d((3, 1))", [[2, 3, 4]]),
+    ("CircularPad2d(2)", [[2, 1, 3, 4]]),
+    ("Upsample(scale_factor=2)", [[2, 3, 4]]),
+    ("Upsample(size=5)", [[2, 3, 7]]),
+    ("Upsample(size=7, mode='nearest-exact')", [[1, 2, 3]]),
+    ("Upsample(scale_factor=1.7, mode='linear')", [[2, 3, 4]]),
+    ("Upsample(size=3, mode='linear', align_corners=True)", [[2, 3, 7]]),
+    ("Upsample(size=(3, 7), mode='bilinear')", [[2, 3, 4, 5]]),
+    ("Upsample(scale_factor=(2, 3), mode='bilinear', align_corners=True)", [[2, 1, 4, 3]]),
+    ("Upsample(size=(7, 3), mode='bicubic')", [[2, 1, 4, 5]]),
+    ("Upsample(size=(6, 8), mode='bicubic', align_corners=True)", [[1, 2, 4, 5]]),
+    ("Upsample(size=(3, 4, 5), mode='trilinear')", [[1, 2, 2, 3, 4]]),
+    ("Upsample(size=(3, 2), mode='area')", [[2, 1, 4, 5]]),
+    ("PixelShuffle(2)", [[2, 8, 3, 2]]),
+    ("PixelUnshuffle(2)", [[2, 2, 4, 6]]),
+    ("ChannelShuffle(2)", [[2, 6, 3]]),
+    ("Unfold((2, 3), dilation=(2, 1), padding=1, stride=2)", [[2, 3, 5, 6]]),
+    ("Fold((4, 5), 2, padding=1)", [[2, 8, 30]]),
+    ("Fold((4, 5), (2, 3), dilation=(2, 1), stride=(1, 2))", [[12, 4]]),
+    ("LPPool1d(2, 3, stride=2)", [{"unit": [2, 3, 8]}]),
+    ("LPPool2d(3, (2, 3), ceil_mode=True)", [{"unit": [2, 1, 5, 6]}]),
     ("PReLU()", [[2, 3, 4]]),
     ("PReLU(num_parameters=3)", [[2, 3, 4]]),
 ]
@@ -207,6 +260,50 @@ LOSSES = [
     ("KLDivLoss()", [[3, 4], {"unit": [3, 4]}]),
     ("KLDivLoss(reduction='batchmean')", [[3, 4], {"unit": [3, 4]}]),
     ("KLDivLoss(reduction='sum', log_target=True)", [[3, 4], [3, 4]]),
+    ("PoissonNLLLoss()", [[3, 4], {"unit": [3, 4]}]),
+    (
+        "PoissonNLLLoss(log_input=False, full=True)",
+        [{"unit": [3, 4]}, {"below": 6, "shape": [3, 4]}],
+        "m(x[0], x[1].double())",
+    ),
+    ("GaussianNLLLoss()", [[3, 4], [3, 4], {"unit": [3, 4]}]),
+    ("GaussianNLLLoss(full=True, eps=0.3, reduction='sum')", [[3, 4], [3, 4], {"unit": [3, 1]}]),
+    ("SoftMarginLoss()", [[3, 4], {"unit": [3, 4]}]),
+    ("MultiLabelSoftMarginLoss()", [[3, 4], {"unit": [3, 4]}]),
+    ("MultiLabelSoftMarginLoss(weight=unit([4], 90), reduction='sum')", [[3, 4], {"unit": [3, 4]}]),
+    ("MultiMarginLoss()", [[6, 5], {"below": 5, "shape": [6]}]),
+    (
+        "MultiMarginLoss(p=2, margin=0.7, weight=unit([5], 90), reduction='none')",
+        [[6, 5], {"below": 5, "shape": [6]}],
+    ),
+    ("MultiMarginLoss()", [[5], {"below": 5, "shape": []}], "m(x[0], x[1]) * 2"),
+    ("MultiLabelMarginLoss()", [[6, 5], {"below": 5, "shape": [6, 5]}], "m(x[0], x[1] - 1)"),
+    (
+        "MultiLabelMarginLoss(reduction='none')",
+        [[6, 5], {"below": 4, "shape": [6, 5]}],
+        "m(x[0], x[1] - 1)",
+    ),
+    ("HingeEmbeddingLoss()", [[3, 4], {"below": 2, "shape": [3, 4]}], "m(x[0], 2.0 * x[1] - 1)"),
+    ("HingeEmbeddingLoss(margin=0.4)", [[3, 4], {"below": 2, "shape": [3, 4]}], "m(x[0], 2.0 * x[1] - 1)"),
+    ("MarginRankingLoss(margin=0.3)", [[7], [7], {"below": 2, "shape": [7]}], "m(x[0], x[1], 2.0 * x[2] - 1)"),
+    ("CosineEmbeddingLoss(margin=0.1)", [[6, 4], [6, 4], {"below": 2, "shape": [6]}], "m(x[0], x[1], 2.0 * x[2] - 1)"),
+    ("TripletMarginLoss()", [[6, 4], [6, 4], [6, 4]]),
+    ("TripletMarginLoss(margin=0.5, p=1.0, swap=True, reduction='none')", [[6, 4], [6, 4], [6, 4]]),
+    ("CosineSimilarity()", [[3, 4], [3, 4]]),
+    ("CosineSimilarity(dim=-1, eps=0.5)", [[2, 3, 4], [2, 3, 4]]),
+    ("PairwiseDistance()", [[3, 4], [3, 4]]),
+    ("PairwiseDistance(p=1.0, keepdim=True)", [[3, 4], [3, 4]]),
+    (
+        "CTCLoss()",
+        [[7, 3, 5], {"below": 4, "shape": [3, 3]}],
+        "m(x[0].log_softmax(2), x[1] + 1, (7, 5, 6), (3, 1, 0))",
+    ),
+    (
+        "CTCLoss(blank=4, reduction='none', zero_infinity=True)",
+        [[6, 3, 5], {"below": 2, "shape": [7]}],
+        "m(x[0].log_softmax(2), x[1], (6, 4, 2), (3, 1, 3))",
+    ),
+    ("CTCLoss(reduction='sum')", [[6, 5], {"below": 4, "shape": [3]}], "m(x[0].log_softmax(1), x[1] + 1, (6,), (3,))"),
     ("Bilinear(3, 4, 5)", [[2, 3], [2, 4]]),
     ("Bilinear(3, 4, 2, bias=False)", [[2, 2, 3], [2, 2, 4]]),
 ]
@@ -219,6 +316,20 @@ ENCODER = "TransformerEncoderLayer(8, 2, 12, dropout=0.0"
 DECODER = "TransformerDecoderLayer(8, 2, 12, dropout=0.0"
 
 CALLS = [
+    ("utils.parametrizations.weight_norm(nn.Linear(5, 3))", [[2, 5]]),
+    ("utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 2), dim=None)", [[2, 2, 3, 4]]),
+    ("utils.parametrizations.spectral_norm(nn.Linear(5, 3))", [[2, 5]]),
+    ("utils.parametrizations.spectral_norm(nn.Conv1d(2, 3, 2), n_power_iterations=2, dim=1)", [[2, 2, 4]]),
+    ("MaxUnpool1d(2)", [[2, 3, 4], {"below": 8, "shape": [2, 3, 4]}], "m(x[0], 2 * torch.arange(4).expand(2, 3, 4) + x[1] % 2)"),
+    ("MaxUnpool2d((2, 3), stride=(2, 3), padding=(1, 0))", [[1, 5, 6]], "m(*unpooled(x[0], m), output_size=(5, 6))"),
+    ("EmbeddingBag(6, 3)", [{"below": 6, "shape": [2, 5]}]),
+    ("EmbeddingBag(6, 3, mode='sum', padding_idx=3)", [{"below": 6, "shape": [9]}, [9]], "m(x[0], torch.tensor([0, 4, 4]), x[1])"),
+    (
+        "EmbeddingBag(6, 3, mode='max', include_last_offset=True)",
+        [{"below": 6, "shape": [9]}],
+        "m(x[0], torch.tensor([0, 4, 4, 9]))",
+    ),
+    ("EmbeddingBag(6, 3, padding_idx=3)", [{"below": 6, "shape": [9]}], "m(x[0], torch.tensor([0, 4, 5]))"),
     ("RNN(3, 4)", STEPS, "flat(m(x[0]))"),
     ("RNN(3, 4, 2, 'relu', bidirectional=True)", [[5, 2, 3], [4, 2, 4]], "flat(m(x[0], x[1]))"),
     ("LSTM(3, 4)", STEPS, "flat(m(x[0]))"),
@@ -292,6 +403,9 @@ def spread(x):
 STARTS = [
     "Linear(300, 400)", "Conv1d(30, 60, 7)", "Conv2d(20, 60, (3, 5), groups=4)", "Conv3d(8, 50, 3)",
     "Bilinear(20, 30, 40)", "Embedding(200, 90)", "BatchNorm2d(7)", "LayerNorm(9)", "PReLU(5)",
+    "ConvTranspose2d(20, 60, (3, 5), groups=4)", "EmbeddingBag(200, 90)", "LSTM(60, 80)",
+    "GRUCell(60, 80)", "MultiheadAttention(120, 4, add_bias_kv=True)",
+    "Transformer(60, 4, 1, 1, 100)",
 ]
 INITS = [
     "uniform_(-0.5, 1.5)", "normal_(0.5, 2.0)", "constant_(0.3)", "ones_()", "zeros_()",
