@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kiln_backend_cpu::{Cpu, CpuDevice, num_threads};
-use kiln_tensor_core::{Backend, Fused, Shape, Tensor};
+use kiln_tensor_core::{AttentionSpec, Backend, Fused, Shape, Tensor, compose};
 
 /// The best and the median of some rounds, in milliseconds.
 fn time<T>(name: &str, mut f: impl FnMut() -> T) {
@@ -39,6 +39,24 @@ fn main() {
     time("exp_4M", || rows.exp());
     time("tanh_4M", || rows.tanh());
     time("gelu_4M", || rows.gelu());
+    time("rms_norm_4096x1024", || Cpu::rms_norm(&rows, Some(&w), 1, 1e-5));
+    let [q, k, v] = [(); 3].map(|()| make(&[16, 1024, 64]));
+    for causal in [false, true] {
+        let spec = AttentionSpec { causal, scale: 0.125 };
+        let name = |what: &str| format!("{what}{}", if causal { "_causal" } else { "" });
+        let run = || Cpu::scaled_dot_product_attention(&q, &k, &v, None, &spec);
+        time(&name("attention_16x1024x64"), run);
+        time(&name("attention, composed"), || {
+            compose::scaled_dot_product_attention(&q, &k, &v, None, &spec)
+        });
+        let [y, log] = run();
+        time(&name("attention_grad"), || {
+            Cpu::scaled_dot_product_attention_grad(&y, &q, &k, &v, None, &y, &log, &spec)
+        });
+        time(&name("attention_grad, composed"), || {
+            compose::scaled_dot_product_attention_grad(&y, &q, &k, &v, None, &spec)
+        });
+    }
     let images = make(&[32, 64, 56, 56]);
     time("batch_norm_32x64x56x56", || Cpu::batch_norm(&images, None, None, 1e-5));
     let (x, y) = (make(&[1]), make(&[1]));

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_backend_opencl::{OpenCl, OpenClDevice};
-use kiln_tensor_core::{Backend, ConvSpec, Tensor};
+use kiln_tensor_core::{AttentionOptions, Backend, ConvSpec, Tensor};
 
 /// How often each is timed.
 const ROUNDS: usize = 11;
@@ -46,6 +46,7 @@ fn workloads<B: Backend>() -> Vec<Workload<B>> {
         Workload { name: "conv_grad_input", shapes: &[&[8, 64, 56, 56], &[64, 64, 3, 3]], run: |x| B::conv_grad_input(&x[0], &x[1], x[0].shape(), &conv()) },
         Workload { name: "conv_grad_weight", shapes: &[&[8, 64, 56, 56], &[8, 64, 56, 56]], run: |x| B::conv_grad_weight(&x[0], &x[1], &[64, 64, 3, 3].into(), &conv()) },
         Workload { name: "layer_norm_4096x1024", shapes: &[&[4096, 1024], &[1024], &[1024]], run: |x| B::layer_norm(&x[0], Some(&x[1]), Some(&x[2]), 1, 1e-5).into_iter().next().expect("three") },
+        Workload { name: "attention_16x512x64", shapes: &[&[16, 512, 64], &[16, 512, 64], &[16, 512, 64]], run: |x| x[0].scaled_dot_product_attention(&x[1], &x[2], AttentionOptions::new()) },
         Workload { name: "cumsum_4096x1024", shapes: &[&[4096, 1024]], run: |x| x[0].cumsum(1) },
         Workload { name: "small_add", shapes: &[&[16], &[16]], run: |x| &x[0] + &x[1] },
     ]

@@ -301,7 +301,7 @@ pub fn triplet_margin_with_distance_loss<B: Backend>(
     static LOSS: FusedWith<2, 1> =
         FusedWith::new("triplet_margin_loss", |[near, far], [margin]| (near - far + margin).relu());
     let (near, far) = (distance(anchor, positive), distance(anchor, negative));
-    let far = if swap { far.minimum(&distance(positive, negative)) } else { far };
+    let far = if swap { far.minimum(distance(positive, negative)) } else { far };
     reduced("triplet_margin_loss", LOSS.call([&near, &far], [margin]), reduction)
 }
 
