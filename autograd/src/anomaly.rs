@@ -136,12 +136,12 @@ mod tests {
                                at {root}autograd/src/backend.rs:1:2
    2:     0x61 - kiln_tensor_core::ops::sqrt
    3:     0x62 - step<kiln_backend_cpu::Cpu>
-                               at /home/me/train/src/main.rs:12:9
+                               at /of/user/train/src/main.rs:12:9
    4:     0x63 - train::main
    5:     0x64 - core::ops::function::FnOnce::call_once"
         );
         let want =
-            "  /home/me/train/src/main.rs:12:9 in step<kiln_backend_cpu::Cpu>\n  in train::main";
+            "  /of/user/train/src/main.rs:12:9 in step<kiln_backend_cpu::Cpu>\n  in train::main";
         assert_eq!(places(&text), want);
     }
 }
