@@ -2,6 +2,7 @@
 
 use kiln::data::{DataLoader, TensorDataset, digits};
 use kiln::graph;
+use kiln::nn::{Masks, TransformerEncoderLayer, TransformerOptions};
 use kiln::prelude::*;
 
 use crate::{Work, Workload, device};
@@ -15,6 +16,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: || replayed(mlp(&[784, 256, 128, 10]), &[64, 784]),
     },
     Workload { name: "lenet_64_adam_graph", make: || replayed(lenet(), &[64, 1, 28, 28]) },
+    Workload { name: "transformer_adam_graph", make: transformer },
 ];
 
 /// Linear layers with ReLU between them.
@@ -73,6 +75,23 @@ fn replayed(net: Sequential, shape: &[usize]) -> Work {
     let ([x, y], mut step) = (batch(shape), training_step(net));
     let mut graph = graph::Step::new(device());
     Box::new(move || graph.run([&x, &y], |[x, y]| step(x, y)))
+}
+
+/// A block of width 256 with 4 heads, on 8 sequences of 128 positions.
+fn transformer() -> Work {
+    let with = TransformerOptions::new(256, 4).dim_feedforward(1024).batch_first(true);
+    let block = TransformerEncoderLayer::new(&with, device());
+    let mut adam = Adam::new(block.parameters()).lr(1e-3);
+    let x = Tensor::randn([8, 128, 256], device());
+    let mut graph = graph::Step::new(device());
+    Box::new(move || {
+        graph.run([&x], |[x]| {
+            let loss = block.forward(x, Masks::new()).square().mean();
+            adam.zero_grad();
+            loss.backward();
+            adam.step();
+        });
+    })
 }
 
 fn digits_epoch() -> Work {

@@ -69,7 +69,7 @@ pub const WORKLOADS: [Workload; 26] = [
 /// On a GPU. Where a name ends in `of_copy`, PyTorch's side is a copy that moves as many bytes: what memory can do.
 /// Such a copy reaches about 94 % of the figure that a GPU is sold with.
 #[rustfmt::skip]
-pub const ON_GPU: [Workload; 14] = [
+pub const ON_GPU: [Workload; 15] = [
     row("gemm_4096", "4096 × 4096 · 4096 × 4096", Goal::Watched),
     row("gemm_4096_tf32", "the same, numbers rounded to TF32", Goal::Ratio(0.9)),
     row("gemm_4096_bf16", "the same in bf16", Goal::Ratio(0.9)),
@@ -83,5 +83,6 @@ pub const ON_GPU: [Workload; 14] = [
     row("adam_10M", "one step on 10 M parameters", Goal::Watched),
     row("mlp_64_adam_graph", "MLP 784-256-128-10, batch 64, one step, replayed", Goal::Ratio(1.2)),
     row("lenet_64_adam_graph", "LeNet, batch 64 × 1 × 28 × 28, one step, replayed", Goal::Ratio(1.2)),
+    row("transformer_adam_graph", "block of width 256, 4 heads, 8 × 128 positions, one step, replayed", Goal::Ratio(1.2)),
     row("tiny_op", "a + b on one element", Goal::Watched),
 ];
