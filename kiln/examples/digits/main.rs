@@ -37,6 +37,9 @@ struct Args {
     /// Where to compute: `cpu`, `opencl:0`, … as the features of this build have it.
     #[arg(long, default_value_t = Device::best())]
     device: Device,
+    /// Capture the training step and replay it, where the device has graphs: the same results, sooner.
+    #[arg(long)]
+    graph: bool,
     /// Where to write the weights and the pictures.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -84,8 +87,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let net = build();
     let name = args.device.name().unwrap_or_default();
     println!("{net}\n{} parameters on {} ({name})\n", net.numel(), args.device);
-    let training =
-        Training { epochs: args.epochs, lr: args.lr, seed: args.seed, device: &args.device };
+    let &Args { epochs, lr, seed, ref device, graph, .. } = args;
+    let training = Training { epochs, lr, seed, device, graph };
     let history = training.run(&net, train, &validation)?;
 
     let scores = training::scores(&net, &test.x);

@@ -5,6 +5,7 @@ use std::error::Error;
 use kiln::data::metrics::accuracy;
 use kiln::data::transforms::ToTensor;
 use kiln::data::{DataLoader, Dataset, History, Image, Progress};
+use kiln::graph;
 use kiln::optim::lr_scheduler::{OneCycleLR, Schedule};
 use kiln::prelude::*;
 
@@ -30,6 +31,8 @@ pub struct Training<'a> {
     pub lr: f64,
     pub seed: u64,
     pub device: &'a Device,
+    /// Whether steps are captured and replayed, where the device has graphs.
+    pub graph: bool,
 }
 
 impl Training<'_> {
@@ -43,17 +46,23 @@ impl Training<'_> {
         let mut adam = Adam::new(net.parameters());
         let steps = self.epochs * loader.len() as u64;
         let mut schedule = OneCycleLR::new(self.lr, steps).attach(&mut adam);
+        let mut step = graph::Step::new(self.device);
         let (progress, mut history) = (Progress::new(self.epochs as usize), History::new());
         for epoch in 1..=self.epochs {
             net.train();
             let mut bar = progress.epoch(epoch as usize, loader.len());
             for (x, y) in loader.epoch() {
                 let (x, y) = (x.to(self.device), y.to(self.device));
-                let scores = net.call(&x);
-                let loss = cross_entropy(&scores, &y);
-                adam.zero_grad();
-                loss.backward();
-                adam.step();
+                let mut train = |[x, y]: [&Tensor; 2]| {
+                    let scores = net.call(x);
+                    let loss = cross_entropy(&scores, y);
+                    adam.zero_grad();
+                    loss.backward();
+                    adam.step();
+                    (loss.detach(), scores.detach())
+                };
+                let (loss, scores) =
+                    if self.graph { step.run([&x, &y], train) } else { train([&x, &y]) };
                 schedule.step(&mut adam);
                 let loss = finite(loss.item(), epoch)?;
                 bar.step(y.numel(), &[("loss", loss), ("accuracy", accuracy(&scores, &y))]);
