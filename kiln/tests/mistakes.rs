@@ -5,7 +5,7 @@ use std::fs;
 
 use kiln::data::{CsvReader, Image, read_idx};
 use kiln::prelude::*;
-use kiln::{Error, catch};
+use kiln::{Error, catch, graph};
 
 /// What `f` is told.
 #[track_caller]
@@ -188,6 +188,33 @@ fn backward_of_what_has_no_gradient() {
         told(|| grad(&(&w * 2.0).sum(), &[&ones([2]).requires_grad_(true)])),
         "grad: the outputs do not depend on input 0 of shape [2]; `allow_unused` gives None for \
          such"
+    );
+}
+
+#[test]
+fn steps_where_there_are_no_graphs() {
+    let device = Device::cpu();
+    let error = graph::capture(&device, || ones([2])).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }));
+    assert_eq!(
+        error.to_string(),
+        "graph::capture is not supported on cpu: it does at once what it is asked; `graph::Step` runs there too"
+    );
+    let mut step = graph::Step::new(&device);
+    let mut calls = 0;
+    for i in 1..5 {
+        let x = ones([i]);
+        let sum = step.run([&x], |[x]| {
+            calls += 1;
+            x.sum()
+        });
+        assert_eq!(sum.item(), i as f64);
+    }
+    assert_eq!(calls, 4);
+    let leaf = ones([2]).requires_grad_(true);
+    assert_eq!(
+        told(|| step.run([&leaf], |[x]| x.sum())),
+        "Step::run: an input requires a gradient; a step's inputs are data"
     );
 }
 

@@ -58,6 +58,8 @@ for backend in cuda opencl; do
         echo "not run cuda-bench: $python has no PyTorch with CUDA"
     fi
     run "$backend-digits" ./digits --device "$backend" --out "$out/$backend-digits"
+    # The same to the last digit, from a captured step.
+    run "$backend-graph-digits" ./digits --device "$backend" --graph --out "$out/$backend-graph-digits"
     if [ -d fashion-mnist ]; then
         run "$backend-fashion" ./fashion_mnist --device "$backend" --data fashion-mnist \
             --weights "$out/$backend-fashion.safetensors"

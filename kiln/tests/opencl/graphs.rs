@@ -8,6 +8,14 @@ use kiln::{Error, catch, graph};
 
 use crate::{digits, net, opencl, seeded};
 
+/// The first OpenCL device, or another one that has graphs.
+fn device() -> Device {
+    match std::env::var("KILN_TEST_DEVICE") {
+        Ok(name) => name.parse().expect("a device of this machine"),
+        Err(_) => opencl(),
+    }
+}
+
 /// What training has changed, to be compared.
 #[derive(Debug, PartialEq)]
 struct Left {
@@ -27,7 +35,7 @@ fn trained(
     steps: usize,
     mut step: impl FnMut(&Device, [&Tensor; 2], &mut dyn FnMut([&Tensor; 2]) -> Tensor) -> Tensor,
 ) -> Left {
-    let device = opencl();
+    let device = device();
     let _alone = seeded(7);
     let (images, labels) = digits(64, &device);
     let net = net(&device);
@@ -35,7 +43,7 @@ fn trained(
     let mut scheduler = ExponentialLR::new(0.9).attach(&mut adam);
     let mut losses = Vec::new();
     for i in 0..steps {
-        let (x, y) = (images.narrow(0, 8 * (i % 8), 8), labels.narrow(0, 8 * (i % 8), 8));
+        let [x, y] = [&images, &labels].map(|all| all.narrow(0, 8 * (i % 8), 8).copy());
         let loss = step(&device, [&x, &y], &mut |[x, y]| {
             let loss = cross_entropy(&net.call(x), y);
             adam.zero_grad();
@@ -75,7 +83,7 @@ fn replays_leave_what_steps_leave() {
 
 #[test]
 fn gradients_add_up_over_replays() {
-    let device = opencl();
+    let device = device();
     let _alone = seeded(8);
     let x = Tensor::randn([4, 3], &device);
     let layer = Linear::new(3, 2, &device);
@@ -98,7 +106,7 @@ fn gradients_add_up_over_replays() {
 
 #[test]
 fn dropout_is_random_and_backward_sees_its_mask() {
-    let device = opencl();
+    let device = device();
     let _alone = seeded(9);
     let x = Tensor::ones([1000], &device).requires_grad_(true);
     let step = || {
@@ -125,7 +133,7 @@ fn dropout_is_random_and_backward_sees_its_mask() {
 
 #[test]
 fn backward_of_a_forward_that_was_replayed_is_refused() {
-    let device = opencl();
+    let device = device();
     let _alone = seeded(10);
     let x = Tensor::ones([10], &device).requires_grad_(true);
     let graph =
@@ -139,7 +147,7 @@ fn backward_of_a_forward_that_was_replayed_is_refused() {
 
 #[test]
 fn memory_is_flat_and_nobody_elses() {
-    let device = opencl();
+    let device = device();
     let _alone = seeded(11);
     let x = Tensor::randn([64, 64], &device);
     let graph =
@@ -158,7 +166,7 @@ fn memory_is_flat_and_nobody_elses() {
 
 #[test]
 fn mistakes_are_told_and_typed() {
-    let device = opencl();
+    let device = device();
     let _alone = seeded(12);
     let cpu = graph::capture(&Device::cpu(), || ()).unwrap_err();
     assert!(matches!(cpu, Error::Unsupported { op: "graph::capture", .. }), "{cpu}");
@@ -190,7 +198,7 @@ fn mistakes_are_told_and_typed() {
 
 #[test]
 fn an_index_out_of_range_in_a_replay_is_told() {
-    let device = opencl();
+    let device = device();
     let x = Tensor::ones([4, 2], &device);
     let index = Tensor::from_slice(&[1i64, 3], [2], &device);
     let graph = graph::capture(&device, || x.index_select(0, &index)).unwrap();
@@ -210,7 +218,7 @@ fn an_index_out_of_range_in_a_replay_is_told() {
 
 #[test]
 fn a_step_takes_inputs_of_several_shapes() {
-    for device in [Device::cpu(), opencl()] {
+    for device in [Device::cpu(), device()] {
         let _alone = seeded(13);
         let scale = Tensor::full([3], 2.0, &device);
         let mut step = graph::Step::new(&device);
