@@ -10,6 +10,10 @@
 //! | `libnvrtc.so` 12 or 13 | a toolkit, or `pip install nvidia-cuda-nvrtc`; see [`compiler`] |
 //! | faster: `libcublasLt.so` 12 or 13, `libcudnn.so` 9 | a toolkit, or `pip install nvidia-cublas nvidia-cudnn-cu13`; see [`libraries`] |
 //!
+//! NVIDIA's libraries are looked for in `CUDA_HOME`, in the packages of the active Python, in `/usr/local/cuda` and in
+//! the system. All but the compiler are optional; `KILN_CUDA_LIBRARIES=0` in the environment turns them off. [`libraries`]
+//! says what each of them computes, and what that means for results.
+//!
 //! # Why not the crate `cust`
 //! It was tried. `cust` and `cust_raw` do not build on a machine without a toolkit, and what makes them (a
 //! `[patch]`, or a variable in `.cargo/config.toml`) does not reach the builds of those who depend on a published

@@ -112,6 +112,9 @@
 //! # Ok::<(), kiln::Error>(())
 //! ```
 //!
+//! On NVIDIA's devices, products and convolutions are done by NVIDIA's libraries where they are found, and
+//! [`set_float32_matmul_precision`] lets them give up bits of `f32` for speed, as PyTorch's function of that name does.
+//!
 //! # A fused kernel is a closure
 //!
 //! ```
