@@ -8,7 +8,7 @@ use std::thread;
 
 use kiln_backend_gpu::Arg;
 use kiln_tensor_core::graph::{Graph, capture, is_capturing};
-use kiln_tensor_core::{Backend, Error, catch, rng_state};
+use kiln_tensor_core::{Backend, Error, catch, rng_state, set_rng_state};
 use parking_lot::Mutex;
 
 use fake::{Buffer, FakeDevice, FakeGpu, Tensor, Verb, WITH_GRAPHS};
@@ -344,4 +344,14 @@ fn a_driver_with_graphs_is_told_what_changed() {
     graph.replay();
     assert_eq!(launched(device), before, "nothing is launched one by one");
     assert_eq!(*device.machine().runs.lock(), [[1], [1]]);
+    // What a run that failed was told counts as not told; what is as it was is not told again.
+    let state = rng_state(&device);
+    device.inject(Verb::Launch, move |_| Some(device.broken("busy")));
+    catch(|| graph.replay()).unwrap_err();
+    device.mend(Verb::Launch);
+    for _ in 0..2 {
+        set_rng_state(&device, state);
+        graph.replay();
+    }
+    assert_eq!(*device.machine().runs.lock(), [vec![1], vec![1], vec![1], vec![]]);
 }

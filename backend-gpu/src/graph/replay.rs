@@ -62,6 +62,8 @@ struct Queue<R: Runtime> {
     /// What the driver has made of the jobs, if it does that.
     prepared: Option<Box<dyn Prepared<R>>>,
     jobs: Vec<Job<R>>,
+    /// Whether the driver knows the parameters that the jobs have.
+    told: bool,
 }
 
 impl<R: Runtime> Recorded<R> {
@@ -84,7 +86,7 @@ impl<R: Runtime> Recorded<R> {
         Ok(Recorded {
             device: device.clone(),
             opened,
-            queue: Mutex::new(Queue { prepared, jobs }),
+            queue: Mutex::new(Queue { prepared, jobs, told: true }),
             faults,
             written: written.into_values().collect(),
             made,
@@ -107,11 +109,12 @@ fn prepared<R: Runtime>(
 impl<R: Runtime> Replay for Recorded<R> {
     fn replay(&self, live: &[Params]) -> Result<()> {
         let mut queue = self.queue.lock();
-        let Queue { prepared, jobs } = &mut *queue;
+        let Queue { prepared, jobs, told } = &mut *queue;
+        let told = std::mem::replace(told, false);
         let changed: Vec<usize> = jobs
             .iter_mut()
             .enumerate()
-            .filter_map(|(at, job)| job.set(live).then_some(at))
+            .filter_map(|(at, job)| (job.set(live) || !told && job.is_live()).then_some(at))
             .collect();
         self.opened.replayed(&self.device, self.faults.as_ref(), || match prepared {
             Some(prepared) => {
@@ -141,6 +144,7 @@ impl<R: Runtime> Replay for Recorded<R> {
                 Ok(last)
             }
         })?;
+        queue.told = true;
         self.written.iter().for_each(Storage::written);
         self.made.iter().filter_map(WeakStorage::upgrade).for_each(|storage| storage.written());
         Ok(())
@@ -174,15 +178,25 @@ impl<R: Runtime> Job<R> {
         }
     }
 
-    /// Puts the parameters of this replay in. True if there are some.
+    fn is_live(&self) -> bool {
+        matches!(self, Job::Launch { live: Some(_), .. })
+    }
+
+    /// Puts the parameters of this replay in. True if they are others than before.
     fn set(&mut self, live: &[Params]) -> bool {
         let Job::Launch { args, live: Some(LiveArgs { number, first, dtypes }), .. } = self else {
             return false;
         };
+        let mut changed = false;
         for ((arg, &dtype), &value) in args[*first..].iter_mut().zip(&*dtypes).zip(&live[*number]) {
-            *arg = Held::Bytes(param(dtype, value).into_iter().collect());
+            let Held::Bytes(bytes) = arg else { continue };
+            let value = param(dtype, value);
+            if bytes[..] != value[..] {
+                *bytes = value.into_iter().collect();
+                changed = true;
+            }
         }
-        true
+        changed
     }
 }
 

@@ -30,7 +30,9 @@ use parking_lot::Mutex;
 pub use live::{Live, Params, is_capturing};
 pub use step::Step;
 
-use crate::{Backend, Error, Result, Tensor, raise};
+#[cfg(doc)]
+use crate::Tensor;
+use crate::{Backend, Error, Result, raise};
 
 /// Runs `step` on this thread, and gives what replays the work that it asked of `device`.
 ///
@@ -117,9 +119,4 @@ impl<T: fmt::Debug> fmt::Debug for Graph<T> {
         let mut out = f.debug_struct("Graph");
         out.field("output", &self.output).field("live", &self.live.len()).finish_non_exhaustive()
     }
-}
-
-/// The tensors that a step reads: new memory with the elements of others.
-fn own<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
-    x.detach().copy()
 }

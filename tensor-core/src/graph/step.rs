@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Graph, capture, is_capturing, own};
+use super::{Graph, capture, is_capturing};
 use crate::{Backend, DType, Error, Shape, Tensor, raise};
 
 /// So many kinds of input get a graph, each with memory of its own; others are run as they are.
@@ -75,7 +75,7 @@ impl<B: Backend, T: Clone> Step<B, T> {
             graph.replay();
             return graph.output().clone();
         }
-        let copies = inputs.map(|x| own(&x.to(&self.device)));
+        let copies = inputs.map(|x| x.to(&self.device).detach().copy());
         let graph = capture::<B, T>(&self.device, || step(copies.each_ref()));
         let graph = graph.unwrap_or_else(|error| raise(error));
         let output = graph.output().clone();
