@@ -46,7 +46,7 @@ impl<'a, R: Runtime> Line<'a, R> {
 pub(crate) struct Writer {
     ty: &'static str,
     /// Each tensor's operand, and the text of its element `i`'s place.
-    operands: Vec<(&'static str, Operand, String)>,
+    operands: Vec<(Operand, String)>,
     group: bool,
 }
 
@@ -57,8 +57,8 @@ impl Writer {
     }
 
     fn operand(&self, name: &str) -> (&Operand, &str) {
-        let (_, operand, place) =
-            self.operands.iter().find(|(known, ..)| *known == name).expect("a tensor of the call");
+        let known = |(operand, _): &&(Operand, String)| operand.name() == name;
+        let (operand, place) = self.operands.iter().find(known).expect("a tensor of the call");
         (operand, place)
     }
 
@@ -202,12 +202,7 @@ fn run<R: Runtime>(
     for ((x, &step), &place) in tensors.iter().zip(&steps).zip(&walk.places) {
         let operand = Operand::new(x.name, x.tensor.dtype(), true);
         call = call.operand(&operand, x.tensor).value(place).value(step as i64);
-        let element = match step {
-            0 => format!("{}_at", x.name),
-            1 => format!("{}_at + i", x.name),
-            _ => format!("{0}_at + i * {0}_step", x.name),
-        };
-        operands.push((x.name, operand, element));
+        operands.push(operand);
     }
     for &number in numbers {
         call = match dtype.compute() {
@@ -225,6 +220,16 @@ fn run<R: Runtime>(
         .collect();
     let items = if group { GROUP } else { 1 };
     call.run_groups(op, (key, &kinds, group), (count, items), || {
+        let element = |(operand, &step): (Operand, &isize)| {
+            let name = operand.name();
+            let place = match step {
+                0 => format!("{name}_at"),
+                1 => format!("{name}_at + i"),
+                _ => format!("{name}_at + i * {name}_step"),
+            };
+            (operand, place)
+        };
+        let operands = operands.into_iter().zip(&steps).map(element).collect();
         let writer = Writer { ty: computed(dtype), operands, group };
         body(op, tensors, (numbers.len(), watched), &writer, &write(&writer))
     });
@@ -239,8 +244,9 @@ fn body<R: Runtime>(
 ) -> String {
     let ty = writer.ty;
     let mut c = format!("KERNEL void {op}(i64 lines, i64 n, Sizes sizes");
-    for (x, (name, operand, _)) in tensors.iter().zip(&writer.operands) {
-        let pointer = if x.written { operand.write() } else { operand.read() };
+    let names = || writer.operands.iter().map(|(operand, _)| operand.name());
+    for (x, (operand, _)) in tensors.iter().zip(&writer.operands) {
+        let (name, pointer) = (x.name, if x.written { operand.write() } else { operand.read() });
         c += &format!(", {pointer}, Place {name}_place, i64 {name}_step");
     }
     for k in 0..numbers {
@@ -253,11 +259,10 @@ fn body<R: Runtime>(
     } else {
         c += "    const i64 line = ITEM;\n";
     }
-    for (name, ..) in &writer.operands {
+    for name in names() {
         c += &format!("    i64 {name}_at = {name}_place.offset;\n");
     }
-    let places = writer.operands.iter();
-    let places = places.map(|(name, ..)| (format!("{name}_at"), format!("{name}_place.strides")));
+    let places = names().map(|name| (format!("{name}_at"), format!("{name}_place.strides")));
     c += &locate("line", "sizes", ["0", "(int)sizes.rank"], Width::Long, places);
     c + statements + "}\n"
 }

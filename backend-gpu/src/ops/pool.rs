@@ -1,5 +1,8 @@
 //! Pooling, straight from its formulas: a work-item per element of the result.
 
+use std::hash::Hash;
+
+use bytemuck::Pod;
 use kiln_tensor_core::{DType, PoolSpec, Shape, Tensor};
 
 use super::windows::{SPEC, decode, pool_spec};
@@ -136,13 +139,8 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
         store = to.store("item", "acc"),
     )
     };
-    let plain = plain(x);
-    Call::<R>::new(device)
-        .value(out.numel() as i64)
-        .value(pool_spec(x.dims(), &shape, spec))
-        .operand(&from, &plain)
-        .operand(&to, &out)
-        .run("avg_pool", (dtype, special, divisor_key(spec)), out.numel(), body);
+    let windows = (pool_spec(x.dims(), &shape, spec), divisor_key(spec));
+    means("avg_pool", windows, (&from, x), (&to, &out), body);
     out
 }
 
@@ -197,12 +195,22 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
             store = to.store("item", "acc"),
         )
     };
-    let plain = plain(grad);
-    Call::<R>::new(device)
-        .value(out.numel() as i64)
-        .value(pool_spec(input, grad.dims(), spec))
-        .operand(&from, &plain)
-        .operand(&to, &out)
-        .run("avg_pool_grad", (dtype, special, divisor_key(spec)), out.numel(), body);
+    let windows = (pool_spec(input, grad.dims(), spec), divisor_key(spec));
+    means("avg_pool_grad", windows, (&from, grad), (&to, &out), body);
     out
+}
+
+/// Launches a kernel of means over windows: a work-item for each element of its result.
+#[track_caller]
+fn means<R: Runtime>(
+    entry: &'static str,
+    (spec, key): (impl Pod, impl Hash),
+    (from, x): (&Operand, &T<R>),
+    (to, out): (&Operand, &T<R>),
+    body: impl FnOnce() -> String,
+) {
+    let (plain, n) = (plain(x), out.numel());
+    let call = Call::<R>::new(out.device()).value(n as i64).value(spec);
+    let key = (x.dtype(), specialise(n), key);
+    call.operand(from, &plain).operand(to, out).run(entry, key, n, body);
 }

@@ -44,14 +44,7 @@ impl<R: Runtime> Matrix<R> for Seen<'_, R> {
     #[track_caller]
     fn pack(&self, width: usize) -> Packed<R> {
         let &Seen { which, x, spec, images: (_, images) } = self;
-        let of = |sizes: [i64; 3]| sizes.iter().product::<i64>() as usize;
-        let (taps, groups) = (of(spec.window), spec.groups as usize);
-        let (ins, outs) = (spec.channels as usize / groups, spec.outs as usize / groups);
-        let (columns, k) = match which {
-            Windows::Forward => (of(spec.output), ins * taps),
-            Windows::Input => (of(spec.input), outs * taps),
-            Windows::Weight => (ins * taps, of(spec.output)),
-        };
+        let (groups, [_, columns, k]) = (spec.groups as usize, which.sizes(&spec));
         let packed = Packed::<R>::new(images * groups, [columns, k], width, x);
         let panels = columns.div_ceil(width);
         let items = images * groups * panels * k.div_ceil(STEPS);
@@ -102,6 +95,18 @@ impl<R: Runtime> Matrix<R> for Seen<'_, R> {
 }
 
 impl Windows {
+    /// Rows, columns and terms of the product for one image and group.
+    pub(super) fn sizes(self, spec: &Spec) -> [usize; 3] {
+        let of = |sizes: [i64; 3]| sizes.iter().product::<i64>() as usize;
+        let [ins, outs] = [spec.channels, spec.outs].map(|c| (c / spec.groups) as usize);
+        let taps = of(spec.window);
+        match self {
+            Windows::Forward => [outs, of(spec.output), ins * taps],
+            Windows::Input => [ins, of(spec.input), outs * taps],
+            Windows::Weight => [outs, ins * taps, of(spec.output)],
+        }
+    }
+
     /// The sizes of what windows see, and its channels.
     fn seen(self) -> (&'static str, &'static str) {
         match self {

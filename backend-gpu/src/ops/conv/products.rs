@@ -20,14 +20,10 @@ pub(super) fn products<R: Runtime>(
     spec: Spec,
     shape: &Shape,
 ) -> Option<T<R>> {
-    let of = |sizes: [i64; 3]| sizes.iter().product::<i64>() as usize;
-    let (batch, groups, taps) = (spec.batch as usize, spec.groups as usize, of(spec.window));
+    let taps = spec.window.iter().product::<i64>() as usize;
+    let (batch, groups) = (spec.batch as usize, spec.groups as usize);
     let (ins, outs) = (spec.channels as usize / groups, spec.outs as usize / groups);
-    let (m, n, k) = match which {
-        Windows::Forward => (outs, of(spec.output), ins * taps),
-        Windows::Input => (ins, of(spec.input), outs * taps),
-        Windows::Weight => (outs, ins * taps, of(spec.output)),
-    };
+    let [m, n, k] = which.sizes(&spec);
     let (device, dtype) = (operands.0.device(), operands.0.dtype());
     let plan = Plan::of::<R>(device, dtype, Sizes { batch: batch * groups, m, n, k })?;
     // What is held at a time: copies of windows, and each image's part of a weight's gradient.
