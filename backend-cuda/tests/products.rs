@@ -83,6 +83,26 @@ fn sizes_of_one_and_offsets_are_described() {
 }
 
 #[test]
+fn vectors_are_told_as_they_lie() {
+    if !with("vectors_are_told_as_they_lie", &[]) {
+        return;
+    }
+    let f32 = DType::F32;
+    let (matrix, vector) = (numbers(&[8, 12], 0, f32), numbers(&[12, 1], 1, f32));
+    let plan = |a: &Tensor, b: &Tensor, plan: &str| {
+        asked("plan");
+        assert_eq!(memory(&Cuda::matmul(a, b)), expected(a, b, None));
+        assert_eq!(asked("plan"), [format!("{plan} aligned 256 256 256")]);
+    };
+    // Side by side: not one after the other with steps of 1.
+    plan(&matrix, &vector, "1x8x12 TN ld 12 12 1");
+    plan(&vector.t(), &matrix.t(), "8x1x12 TN ld 12 12 8");
+    plan(&numbers(&[1, 8], 2, f32), &matrix, "12x1x8 NN ld 12 8 12");
+    // A column of a matrix, with its steps.
+    plan(&matrix.t(), &matrix.narrow(1, 0, 1), "1x12x8 NT ld 12 12 1");
+}
+
+#[test]
 fn batches_are_one_call_where_they_lie_evenly() {
     if !with("batches_are_one_call_where_they_lie_evenly", &[]) {
         return;

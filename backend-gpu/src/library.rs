@@ -57,7 +57,7 @@ pub struct Product<'a, B> {
     pub a: Matrices<'a, B>,
     /// `[k, n]`.
     pub b: Matrices<'a, B>,
-    /// `[m, n]`.
+    /// `[m, n]`, contiguous.
     pub out: Matrices<'a, B>,
     /// What else is done.
     pub after: After<'a, B>,

@@ -107,18 +107,30 @@ struct Plan {
 
 impl Side {
     /// The transpose of `rows × columns` elements; nothing where the library cannot walk over them: neither rows nor
-    /// columns side by side, or overlapping, or backwards.
+    /// columns side by side, or overlapping, or backwards. Of a single row or column, strides along the size of 1 say
+    /// nothing, and what lies side by side is best told as such.
     fn of<B>(at: &Matrices<'_, B>, [rows, columns]: [usize; 2]) -> Option<Side> {
-        // Strides along a size of 1 say nothing.
-        let (transposed, sizes, ld) = if at.column == 1 || columns == 1 {
-            (false, [columns, rows], if rows == 1 { columns as isize } else { at.row })
-        } else if at.row == 1 || rows == 1 {
-            (true, [rows, columns], at.column)
+        let alone =
+            |count: usize, length: usize, step| if count == 1 { length as isize } else { step };
+        let (transposed, sizes, ld) = if at.column == 1 && columns > 1 {
+            (false, [columns, rows], alone(rows, columns, at.row))
+        } else if at.row == 1 && rows > 1 {
+            (true, [rows, columns], alone(columns, rows, at.column))
+        } else if columns == 1 {
+            (false, [1, rows], alone(rows, 1, at.row))
+        } else if rows == 1 {
+            (true, [1, columns], at.column)
         } else {
             return None;
         };
         let fits = ld >= sizes[0] as isize && at.batch >= 0;
         fits.then_some(Side { transposed, sizes, ld: ld as i64, step: at.batch as i64 })
+    }
+
+    /// The transpose of a result, which is contiguous and cannot be told otherwise.
+    fn result<B>(at: &Matrices<'_, B>, [rows, columns]: [usize; 2]) -> Side {
+        let sizes = [columns, rows];
+        Side { transposed: false, sizes, ld: columns as i64, step: at.batch as i64 }
     }
 
     /// Elements from the first to behind the last.
@@ -171,13 +183,13 @@ impl Products {
         let Some(session) = self.session(open)? else { return Ok(false) };
         let &Product { dtype, batch, m, n, k, ref a, ref b, ref out, .. } = product;
         // The transposed result's left side is `b`.
-        let sides = (Side::of(b, [k, n]), Side::of(a, [m, k]), Side::of(out, [m, n]));
-        let (Some(left), Some(right), Some(result)) = sides else { return Ok(false) };
+        let (Some(left), Some(right)) = (Side::of(b, [k, n]), Side::of(a, [m, k])) else {
+            return Ok(false);
+        };
+        let result = Side::result(out, [m, n]);
         let sides = [left, right, result];
         let sizes = [n, m, k];
-        if result.transposed
-            || sizes.iter().chain([&batch]).any(|&size| i32::try_from(size).is_err())
-        {
+        if sizes.iter().chain([&batch]).any(|&size| i32::try_from(size).is_err()) {
             return Ok(false);
         }
         let place = |at: &Matrices<'_, Buffer>, side: &Side| {
