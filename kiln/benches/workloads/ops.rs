@@ -135,7 +135,7 @@ fn layer_norm_train() -> Work {
 
 fn attention() -> Work {
     let [q, k, v] = [(); 3].map(|()| randn([96, 128, 64]));
-    work(move || (q.matmul(&k.transpose(1, 2)) * 0.125).softmax(2).matmul(&v))
+    work(move || q.scaled_dot_product_attention(&k, &v, AttentionOptions::new()))
 }
 
 fn embedding() -> Work {
