@@ -57,11 +57,11 @@ fn normalised(g: &mut Gen, dims: usize) -> Shape {
 }
 
 /// Operands of a normalisation: `x` (and what comes before it), weight and bias where present.
-fn layer(g: &mut Gen, before: usize) -> Sample {
+fn layer(g: &mut Gen, before: usize, biased: bool) -> Sample {
     let dims = 1 + g.below(2);
     let shape = normalised(g, dims);
     let over: Shape = shape[shape.rank() - dims..].into();
-    let (weight, bias) = (g.flip(), g.flip());
+    let (weight, bias) = (g.flip(), biased && g.flip());
     let mut inputs: Vec<Host> = (0..=before).map(|_| g.values(&shape, NORMAL)).collect();
     inputs.extend(weight.then(|| g.values(&over, NORMAL)));
     inputs.extend(bias.then(|| g.values(&over, NORMAL)));
@@ -312,7 +312,7 @@ make_rows! { ($) fused "fused";
     }
     layer_norm {
         dtypes: FLOATS,
-        sample: |g| layer(g, 0),
+        sample: |g| layer(g, 0, true),
         run: |x, args| {
             let (weight, bias) = affine(x, 1, args);
             B::layer_norm(&x[0], weight, bias, args[0] as usize, EPS).to_vec()
@@ -324,7 +324,7 @@ make_rows! { ($) fused "fused";
     }
     layer_norm_grad {
         dtypes: FLOATS,
-        sample: |g| layer(g, 1),
+        sample: |g| layer(g, 1, true),
         run: |x, args| {
             let (weight, _) = affine(x, 2, args);
             let dims = args[0] as usize;
@@ -338,7 +338,7 @@ make_rows! { ($) fused "fused";
     }
     rms_norm {
         dtypes: FLOATS,
-        sample: |g| layer(g, 0),
+        sample: |g| layer(g, 0, false),
         run: |x, args| {
             let (weight, _) = affine(x, 1, args);
             B::rms_norm(&x[0], weight, args[0] as usize, EPS).to_vec()
@@ -350,7 +350,7 @@ make_rows! { ($) fused "fused";
     }
     rms_norm_grad {
         dtypes: FLOATS,
-        sample: |g| layer(g, 1),
+        sample: |g| layer(g, 1, false),
         run: |x, args| {
             let (weight, _) = affine(x, 2, args);
             let dims = args[0] as usize;
