@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How many sources there are of each kernel. `tests/compile.rs` compiles every one.
-const COUNTS: [(&str, usize); 31] = [
+const COUNTS: [(&str, usize); 32] = [
     ("attention", 36),
     ("attention_grad_key", 33),
     ("attention_grad_query", 33),
@@ -23,6 +23,7 @@ const COUNTS: [(&str, usize); 31] = [
     ("log_softmax", 16),
     ("log_softmax_grad", 16),
     ("map", 347),
+    ("map_each", 5),
     ("matmul", 8),
     ("max_pool", 4),
     ("merge", 22),

@@ -105,6 +105,10 @@ impl<R: Runtime> Backend for Gpu<R> {
         map::map_into(kernel, inputs, outputs);
     }
 
+    fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
+        map::map_each_into(kernel, groups);
+    }
+
     fn reduce(
         op: ReduceOp,
         kernel: Kernel<'_>,

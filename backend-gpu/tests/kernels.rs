@@ -4,13 +4,16 @@ mod fake;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{env, fs, thread};
 
 use kiln_backend_gpu::compilations;
+use kiln_tensor_core::{Backend, DType, Expr, Kernel};
+use parking_lot::Mutex;
 
-use fake::{FakeDevice, Tensor, WITH_BINARIES};
+use fake::{FakeDevice, FakeGpu, Tensor, WITH_BINARIES};
 
 fn compiled(device: FakeDevice) -> usize {
     device.machine().compiled.load(Ordering::Relaxed)
@@ -47,6 +50,36 @@ fn devices_have_kernels_of_their_own() {
         let _ = Tensor::from_slice(&[1.0f32], [1], &device).exp();
         assert_eq!(compiled(device), 1);
     }
+}
+
+/// Small tensors share launches; what is large, or lies otherwise, has one of its own.
+#[test]
+fn small_tensors_share_a_launch() {
+    let device = FakeDevice(203);
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let noted = names.clone();
+    device.act(move |entry, _| noted.lock().push(entry.to_owned()));
+    let program = Expr::new("add", [DType::F32; 2], |[a, b]| a + b);
+    let launches = |tensors: &[Tensor]| {
+        names.lock().clear();
+        let groups: Vec<_> = tensors.iter().map(|x| (vec![x, x], vec![x])).collect();
+        FakeGpu::map_each_into(Kernel::new(&program), &groups);
+        let mut names = names.lock().clone();
+        names.sort();
+        names
+    };
+    let some = |count: usize, of: usize| -> Vec<Tensor> {
+        (0..count).map(|_| Tensor::from_slice(&vec![0f32; of], [of], &device)).collect()
+    };
+    assert_eq!(launches(&some(20, 30)), ["map_each"; 3]);
+    assert_eq!(launches(&some(9, 30)), ["map", "map_each"]);
+    assert_eq!(launches(&some(1, 30)), ["map"]);
+    let mut mixed = some(3, 30);
+    mixed.extend(some(1, 1 << 16));
+    mixed.push(some(1, 12)[0].view([3, 4]).t());
+    mixed.extend(some(1, 0));
+    assert_eq!(launches(&mixed), ["map", "map", "map_each"]);
+    assert!(mixed.iter().all(|x| x.numel() == 0 || FakeGpu::version(x) == 1));
 }
 
 const CHILD: &str = "KILN_TEST_CHILD";

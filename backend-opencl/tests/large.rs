@@ -4,8 +4,8 @@
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_backend_opencl::{OpenCl, OpenClDevice};
 use kiln_tensor_core::{
-    Backend, ConvSpec, DType, Error, Layout, Tensor, ViewOp, catch, manual_seed,
-    use_deterministic_algorithms,
+    Backend, ConvSpec, DType, Error, Expr, Kernel, Layout, Scalar, Tensor, ViewOp, catch,
+    manual_seed, use_deterministic_algorithms,
 };
 
 const CPU: CpuDevice = CpuDevice;
@@ -350,4 +350,36 @@ fn strays_are_reported() {
     assert!(matches!(error, Error::KernelFailed { .. }), "{text}");
     assert!(text.contains("kernel `map`") && text.contains("of 4; called at"), "{text}");
     assert_eq!((&x + 1.0).to_vec::<f32>(), [2.0; 4]);
+}
+
+/// One program over many tensors gives what it gives over each.
+#[test]
+fn many_tensors() {
+    let device = OpenClDevice::default();
+    for dtype in [DType::F32, DType::F64, DType::BF16] {
+        let program = Expr::with_params("step", [dtype; 2], [dtype.compute()], |[a, b], [p]| {
+            let sum = (a + b * p).cast(dtype);
+            [sum, (sum - a).cast(dtype)]
+        });
+        let numbers = [Scalar::F64(0.5)];
+        let kernel = || Kernel::with(&program, &numbers);
+        let sizes: Vec<usize> = (0..20).map(|i| 1 + i * i * 37).chain([70_000, 5]).collect();
+        let make = |salt: i64| -> Vec<Tensor<OpenCl>> {
+            let row = |n: usize| (Tensor::arange(n as i64 + 3, (&device, DType::I64)) * salt) % 101;
+            // From the third element on.
+            sizes.iter().map(|&n| row(n).to_dtype(dtype).narrow(0, 3, n)).collect()
+        };
+        let (a, b, ones, each) = (make(7), make(11), make(1), make(1));
+        let (moved, moved_each) = (a.clone(), make(7));
+        let groups: Vec<_> =
+            (0..sizes.len()).map(|i| (vec![&moved[i], &b[i]], vec![&moved[i], &ones[i]])).collect();
+        OpenCl::map_each_into(kernel(), &groups);
+        for i in 0..sizes.len() {
+            OpenCl::map_into(kernel(), &[&moved_each[i], &b[i]], &[&moved_each[i], &each[i]]);
+            for (x, y) in [(&moved[i], &moved_each[i]), (&ones[i], &each[i])] {
+                let [x, y] = [x, y].map(|x| x.to_dtype(DType::F64).to_vec::<f64>());
+                assert_eq!(x, y, "{dtype}, tensor {i}");
+            }
+        }
+    }
 }

@@ -242,7 +242,8 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         Self::map_many(kernel, inputs, shape, device).remove(0)
     }
 
-    /// `map_into` for many groups of tensors at once, as an optimizer step needs it.
+    /// `map_into` for many groups of tensors at once, as an optimizer step needs it. No group's outputs are
+    /// another's inputs or outputs.
     fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
         groups.iter().for_each(|(inputs, outputs)| Self::map_into(kernel, inputs, outputs));
     }

@@ -4,7 +4,7 @@
 use kiln_tensor_core::expr::{Builder, Val};
 use kiln_tensor_core::{Backend, DType, Expr, Kernel, Scalar, Tensor};
 
-use super::{B, Nowhere, forms};
+use super::{B, Nowhere, forms, zeros};
 
 /// On tensors of one form: so many in order that kernels are made for the very dtype.
 fn map(expr: &Expr, params: &[Scalar]) {
@@ -112,6 +112,20 @@ pub fn run() {
             Kernel::new(&sum),
             &[(vec![&form; 3], vec![&form]), (vec![&form; 3], vec![&form])],
         );
+    }
+    several();
+}
+
+/// One program over several tensors.
+fn several() {
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        let step = Expr::with_params("step", [dtype; 3], [dtype.compute()], |[a, b, c], [p]| {
+            let mean = b * p + c;
+            [(a - mean).cast(dtype), mean.cast(dtype)]
+        });
+        let [a, b, c] = [(); 3].map(|()| zeros(&[5, 3], dtype));
+        let group = || (vec![&a, &b, &c], vec![&a, &b]);
+        B::map_each_into(Kernel::with(&step, &[Scalar::F64(0.5)]), &[group(), group(), group()]);
     }
 }
 

@@ -136,7 +136,7 @@ impl Pass<'_> {
     }
 
     /// One element, at `index` of operands that lie side by side.
-    fn work_flat(&self) -> String {
+    pub(super) fn work_flat(&self) -> String {
         self.work(|k| match self.steps[k] {
             Step::None => format!("a{k}"),
             _ => format!("a{k} + index"),

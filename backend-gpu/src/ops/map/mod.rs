@@ -1,5 +1,6 @@
 //! `map_many`, `map_into`: a program over whole tensors.
 
+mod each;
 mod kernels;
 
 use std::fmt::Write;
@@ -7,6 +8,7 @@ use std::fmt::Write;
 use kiln_tensor_core::{DType, Expr, Kernel, Layout, Outputs, Shape, Tensor};
 use smallvec::SmallVec;
 
+pub(crate) use self::each::map_each_into;
 use self::kernels::{BLOCK, Pass, Step};
 use crate::launch::{Call, supported, traits};
 use crate::place::{Walk, walk};
