@@ -305,6 +305,16 @@ fn sums_by_index() {
             use_deterministic_algorithms(true);
             close(&format!("{what}, atomic"), &got, &want, &sums, 500);
         }
+        // Slices that lie otherwise, by every second index.
+        let ((x, x64), (y, y64)) = (numbers(&[33, 40], dtype), numbers(&[250, 33], dtype));
+        let (got, want) = (
+            x.t().index_add(0, &there.slice(0, 0, 500, 2), &y),
+            x64.t().index_add(0, &here.slice(0, 0, 500, 2), &y64),
+        );
+        let sums = x64.t().abs().index_add(0, &here.slice(0, 0, 500, 2), &y64.abs());
+        close(&format!("{dtype} turned"), &got, &want, &sums, 250);
+        let (got, want) = (x.t().index_select(0, &there), x64.t().index_select(0, &here));
+        assert_eq!(got.to_dtype(DType::F64).to_vec::<f64>(), want.to_vec::<f64>(), "{dtype}");
         let ((x, x64), (y, y64)) = (numbers(&[40], dtype), numbers(&[500], dtype));
         let (got, want) = (x.scatter(0, &there, &y), x64.scatter(0, &here, &y64));
         assert_eq!(

@@ -1,34 +1,14 @@
 //! Reading by index.
 
-use bytemuck::{Pod, Zeroable};
-use kiln_tensor_core::{Backend, DType, Error, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, Layout, Shape, Tensor, raise};
 
 use crate::launch::Call;
-use crate::place::Sizes;
-use crate::source::Operand;
+use crate::place::{Sizes, walk};
+use crate::source::{Operand, Width, locate};
 use crate::storage::{fresh, plain};
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
-
-/// A shape seen as [before, dim, after]. `Split` of the kernels below.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-struct Split {
-    before: i64,
-    size: i64,
-    after: i64,
-}
-
-const SPLIT: &str = "typedef struct { i64 before; i64 size; i64 after; } Split;\n";
-
-fn split(shape: &[usize], dim: usize) -> Split {
-    Split {
-        before: shape[..dim].iter().product::<usize>() as i64,
-        size: shape[dim] as i64,
-        after: shape[dim + 1..].iter().product::<usize>() as i64,
-    }
-}
 
 pub(super) const GUARD: &str = "if (at < 0 || at >= size) { FAULT(at); return; }";
 
@@ -61,40 +41,49 @@ fn gathered<R: Runtime>(op: &'static str, x: &T<R>, dim: usize, index: &T<R>) ->
     if x.numel() == 0 {
         no_place(op, index, whole, dim);
     }
-    let (x, index) = (plain(&cropped(x, dim, index.dims())), plain(index));
+    let x = cropped(x, dim, index.dims());
+    // Where `x` lies without the dim that the index walks along.
+    let mut strides = x.strides().to_vec();
+    let step = std::mem::take(&mut strides[dim]);
+    let line = Layout::new(index.shape().clone(), strides.as_slice().into(), x.layout().offset());
+    let (walk, _) = walk(op, index.shape(), &[line, index.layout().clone()], |_| false);
     let (from, to) = (Operand::moved("x", x.dtype()), Operand::moved("y", x.dtype()));
     let picks = Operand::new("picks", DType::I64, true);
+    let width = Width::of(out.numel());
     let body = || {
+        let places = [("from", "qx"), ("pick", "qi")];
+        let places = places.map(|(at, place)| (at.to_owned(), format!("{place}.strides")));
         format!(
-            "{SPLIT}KERNEL void gather(i64 n, i64 size, Split s, {},
-    {}, {}, FAULTS) {{
+            "KERNEL void gather(i64 n, i64 size, Sizes sizes, {}, Place qx, i64 step,
+    {}, Place qi, {}, FAULTS) {{
     const i64 item = ITEM;
     if (item >= n) return;
-    const i64 at = {};
+    i64 from = qx.offset, pick = qi.offset;
+{}    const i64 at = {};
     {GUARD}
-    const i64 line = item / s.after;
     {}
 }}
 ",
             from.read(),
             picks.read(),
             to.write(),
-            picks.load("item"),
-            to.store(
-                "item",
-                &from.load("(line / s.size * size + at) * s.after + (item - line * s.after)")
-            ),
+            locate("item", "sizes", ["0", "(int)sizes.rank"], width, places),
+            picks.load("pick"),
+            to.store("item", &from.load("from + at * step")),
         )
     };
     Call::<R>::new(device)
         .value(out.numel() as i64)
-        .value(x.dims()[dim] as i64)
-        .value(split(index.dims(), dim))
+        .value(whole[dim] as i64)
+        .value(walk.sizes)
         .operand(&from, &x)
-        .operand(&picks, &index)
+        .value(walk.places[0])
+        .value(step as i64)
+        .operand(&picks, index)
+        .value(walk.places[1])
         .operand(&to, &out)
         .watched((op, "index"), whole[dim], whole)
-        .run("gather", x.dtype(), out.numel(), body);
+        .run("gather", (x.dtype(), width), out.numel(), body);
     out
 }
 

@@ -5,16 +5,16 @@
 //! additions.
 
 use kiln_tensor_core::{
-    DType, Error, ScatterOp, Tensor, are_deterministic_algorithms_enabled, raise,
+    DType, Layout, ScatterOp, Shape, Tensor, are_deterministic_algorithms_enabled,
 };
 
 use super::index::{GUARD, no_place};
 use super::sort::sort;
 use crate::launch::{Call, supported, traits};
-use crate::place::Sizes;
+use crate::place::walk;
 use crate::runtime::DeviceKind;
 use crate::source::{Operand, Width, locate};
-use crate::storage::{copied, plain};
+use crate::storage::copied;
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
@@ -72,40 +72,24 @@ fn combined<R: Runtime>(
     if out.numel() == 0 {
         no_place(op, index, x.shape(), dim);
     }
-    // Lines that no index touches are left out: the kernel walks over those of `index` in `out`.
-    let (index, src) = (plain(index), plain(src));
-    let strides: Vec<i64> = out.strides().iter().map(|&s| s as i64).collect();
-    let mut places = [0i64; crate::place::MAX_RANK];
-    let others: Vec<usize> = (0..x.rank()).filter(|&d| d != dim).collect();
-    if others.len() > places.len() {
-        raise(Error::Shape {
-            op,
-            shapes: vec![x.shape().clone()],
-            why: format!("at most {} dims beside the indexed one", places.len()),
-        });
-    }
-    for (to, &d) in places.iter_mut().zip(&others) {
-        *to = strides[d];
-    }
-    let sizes: Vec<usize> = others.iter().map(|&d| index.dims()[d]).collect();
-    let mut from = [0i64; crate::place::MAX_RANK];
-    for (to, &d) in from.iter_mut().zip(&others) {
-        *to = index.strides()[d] as i64;
-    }
+    // Lines that no index touches are left out: the kernel walks over those of `index` in all three.
+    let mut shape = index.shape().clone();
+    shape.remove(dim);
+    let layouts = [&out, index, src].map(|x| beside(x, dim, &shape));
+    let (walk, _) = walk(op, &shape, &layouts, |_| false);
     let (source, target) = (operand("src", how, dtype), operand("y", how, dtype));
     let picks = Operand::new("picks", DType::I64, true);
     let (ty, value) = (source.ty(), result(how, dtype));
     let body = || {
-        let places = [("base", "to"), ("source", "from")];
-        let places = places.map(|(at, steps)| (at.to_owned(), format!("{steps}.by")));
+        let places = ["y", "picks", "src"];
+        let places = places.map(|name| (format!("{name}_at"), format!("{name}_place.strides")));
         format!(
-            "typedef struct {{ i64 by[MAX_RANK]; }} Steps;
-KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 to_step,
-    Steps from, i64 from_step, {picks}, {src},
-    {y}, FAULTS) {{
+            "KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes,
+    {y}, Place y_place, i64 y_step, {picks}, Place picks_place, i64 picks_step,
+    {src}, Place src_place, i64 src_step, FAULTS) {{
     const i64 line = ITEM;
     if (line >= lines) return;
-    i64 base = 0, source = 0;
+    i64 y_at = y_place.offset, picks_at = picks_place.offset, src_at = src_place.offset;
 {by_line}    for (i64 i = 0; i < count; ++i) {{
         const i64 at = {at};
         {GUARD}
@@ -118,24 +102,27 @@ KERNEL void scatter(i64 lines, i64 count, i64 size, Sizes sizes, Steps to, i64 t
             picks = picks.read(),
             src = source.read(),
             y = target.write(),
-            at = picks.load("source + i * from_step"),
-            load = source.load("source + i * from_step"),
-            old = target.load("base + at * to_step"),
-            store = target.store("base + at * to_step", &value),
+            at = picks.load("picks_at + i * picks_step"),
+            load = source.load("src_at + i * src_step"),
+            old = target.load("y_at + at * y_step"),
+            store = target.store("y_at + at * y_step", &value),
         )
     };
+    let step = |x: &T<R>| x.strides()[dim] as i64;
     Call::<R>::new(device)
         .value(lines as i64)
         .value(index.dims()[dim] as i64)
         .value(out.dims()[dim] as i64)
-        .value(Sizes::new(&sizes))
-        .value(places)
-        .value(strides[dim])
-        .value(from)
-        .value(index.strides()[dim] as i64)
-        .operand(&picks, &index)
-        .operand(&source, &src)
+        .value(walk.sizes)
         .operand(&target, &out)
+        .value(walk.places[0])
+        .value(step(&out))
+        .operand(&picks, index)
+        .value(walk.places[1])
+        .value(step(index))
+        .operand(&source, src)
+        .value(walk.places[2])
+        .value(step(src))
         .watched((op, "index"), x.dims()[dim], x.shape())
         .run("scatter", (how, dtype), lines, body);
     out
@@ -157,7 +144,7 @@ fn by_place<R: Runtime>(
         let sum = by_place(op, how, &x.to_dtype(wide), dim, index, &src.to_dtype(wide));
         return sum.to_dtype(dtype);
     }
-    let (out, src) = (copied(x), plain(src));
+    let out = copied(x);
     if src.numel() == 0 {
         return out;
     }
@@ -171,30 +158,40 @@ fn by_place<R: Runtime>(
         && how == ScatterOp::Add
         && matches!(dtype, DType::F32 | DType::I32);
     let (picks, places) = match atomic {
-        true => (plain(index), None),
+        true => (index.clone(), None),
         false => {
             let (picks, places) = sort(index, 0, false);
             (picks, Some(places))
         }
     };
-    let after: usize = x.dims()[dim + 1..].iter().product();
+    let mut shape = src.shape().clone();
+    shape.remove(dim);
+    let (walk, _) =
+        walk(op, &shape, &[beside(&out, dim, &shape), beside(src, dim, &shape)], |_| false);
+    let width = Width::of(shape.numel());
     let mut call = Call::<R>::new(device)
-        .value(src.numel() as i64)
+        .value(shape.numel() as i64)
         .value(index.numel() as i64)
         .value(x.dims()[dim] as i64)
-        .value(after as i64)
-        .operand(&source, &src)
+        .value(walk.sizes)
+        .operand(&source, src)
+        .value(walk.places[1])
+        .value(src.strides()[dim] as i64)
         .operand(&target, &out)
-        .operand(&keys, &picks);
+        .value(walk.places[0])
+        .value(out.strides()[dim] as i64)
+        .operand(&keys, &picks)
+        .value(picks.layout().offset() as i64)
+        .value(picks.strides()[0] as i64);
     if let Some(places) = &places {
         call = call.operand(&order, places);
     }
     let order = places.is_some().then_some(&order);
     call.watched((op, "index"), x.dims()[dim], x.shape()).run(
         "scatter_runs",
-        (how, dtype, atomic),
+        (how, dtype, atomic, width),
         src.numel(),
-        || runs((how, dtype), &source, &target, &keys, order),
+        || runs((how, dtype), width, &source, &target, &keys, order),
     );
     out
 }
@@ -202,16 +199,22 @@ fn by_place<R: Runtime>(
 /// Each work-item of an element of a slice takes a run of equal keys, or, without an order, one key.
 fn runs(
     (how, dtype): (ScatterOp, DType),
+    width: Width,
     source: &Operand,
     target: &Operand,
     keys: &Operand,
     order: Option<&Operand>,
 ) -> String {
-    let (ty, to) = (source.ty(), "(block * size + at) * after + a");
+    let (ty, to) = (source.ty(), "y_at + at * y_step");
+    let key = |i: &str| keys.load(&format!("keys_offset + {i} * keys_step"));
     let parameters = order.map(|order| format!(", {}", order.read())).unwrap_or_default();
     let work = match order {
         None => {
-            format!("    ATOMIC_ADD_{ty}(y, {}, {});\n", target.guarded(to), source.load("item"))
+            format!(
+                "    ATOMIC_ADD_{ty}(y, {}, {});\n",
+                target.guarded(to),
+                source.load("src_at + i * src_step")
+            )
         }
         Some(order) => format!(
             "    if (i > 0 && {earlier} == at) return;
@@ -222,29 +225,40 @@ fn runs(
     }}
     {store}
 ",
-            earlier = keys.load("i - 1"),
+            earlier = key("(i - 1)"),
             load = target.load(to),
-            key = keys.load("p"),
-            value = source.load(&format!("(block * count + {}) * after + a", order.load("p"))),
+            key = key("p"),
+            value = source.load(&format!("src_at + {} * src_step", order.load("p"))),
             result = result(how, dtype),
             store = target.store(to, "old"),
         ),
     };
+    let places = ["src", "y"];
+    let places = places.map(|name| (format!("{name}_at"), format!("{name}_place.strides")));
     format!(
-        "KERNEL void scatter_runs(i64 items, i64 count, i64 size, i64 after, {}, {},
-    {}{parameters}, FAULTS) {{
-    const i64 item = ITEM;
-    if (item >= items) return;
-    const i64 slice = item / after, a = item - slice * after, block = slice / count, i = slice - block * count;
-    const i64 at = {};
+        "KERNEL void scatter_runs(i64 lines, i64 count, i64 size, Sizes sizes,
+    {}, Place src_place, i64 src_step, {}, Place y_place, i64 y_step,
+    {}, i64 keys_offset, i64 keys_step{parameters}, FAULTS) {{
+    const i64 item = ITEM, i = item / lines, line = item - i * lines;
+    if (i >= count) return;
+    i64 src_at = src_place.offset, y_at = y_place.offset;
+{}    const i64 at = {};
     {GUARD}
 {work}}}
 ",
         source.read(),
         target.write(),
         keys.read(),
-        keys.load("i"),
+        locate("line", "sizes", ["0", "(int)sizes.rank"], width, places),
+        key("i"),
     )
+}
+
+/// A tensor without `dim`, cut to a shape.
+fn beside<R: Runtime>(x: &T<R>, dim: usize, shape: &Shape) -> Layout {
+    let mut strides = x.strides().to_vec();
+    strides.remove(dim);
+    Layout::new(shape.clone(), strides.as_slice().into(), x.layout().offset())
 }
 
 /// Narrow numbers are combined in a wider dtype, and rounded once.
