@@ -6,6 +6,7 @@ use std::hash::Hash;
 use kiln_tensor_core::{DType, Layout, Tensor};
 use smallvec::SmallVec;
 
+use super::beside;
 use crate::launch::{Call, supported, traits};
 use crate::place::walk;
 use crate::runtime::DeviceKind;
@@ -184,15 +185,8 @@ fn run<R: Runtime>(
     if count * n == 0 {
         return;
     }
-    let layouts: SmallVec<[Layout; 4]> = tensors
-        .iter()
-        .map(|x| {
-            let mut strides = x.tensor.layout().strides().to_vec();
-            strides.remove(dim);
-            let start = x.tensor.layout().offset();
-            Layout::new(shape.clone(), strides.as_slice().into(), start)
-        })
-        .collect();
+    let layouts: SmallVec<[Layout; 4]> =
+        tensors.iter().map(|x| beside(x.tensor, dim, &shape)).collect();
     let (walk, _) = walk(op, &shape, &layouts, |_| false);
     let group = traits::<R>(device).kind != DeviceKind::Cpu;
     let steps: SmallVec<[isize; 4]> =

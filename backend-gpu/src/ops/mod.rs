@@ -17,9 +17,16 @@ pub(crate) mod softmax;
 pub(crate) mod sort;
 mod windows;
 
-use kiln_tensor_core::Tensor;
+use kiln_tensor_core::{Layout, Shape, Tensor};
 
 use crate::{Gpu, Runtime};
+
+/// Where a tensor lies without `dim`, cut to a shape.
+pub(crate) fn beside<R: Runtime>(x: &Tensor<Gpu<R>>, dim: usize, shape: &Shape) -> Layout {
+    let mut strides = x.strides().to_vec();
+    strides.remove(dim);
+    Layout::new(shape.clone(), strides.as_slice().into(), x.layout().offset())
+}
 
 /// The tensor with a dim moved to the end.
 pub(crate) fn to_last<R: Runtime>(x: &Tensor<Gpu<R>>, dim: usize) -> Tensor<Gpu<R>> {

@@ -5,13 +5,16 @@ use std::hash::Hash;
 use bytemuck::Pod;
 use kiln_tensor_core::{DType, PoolSpec, Shape, Tensor};
 
-use super::windows::{SPEC, decode, pool_spec};
+use super::windows::{LIE, Lie, SPEC, decode, pool_spec};
 use crate::launch::{Call, supported};
 use crate::source::{Operand, specialise};
-use crate::storage::{fresh, plain};
+use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
 type T<R> = Tensor<Gpu<R>>;
+
+/// The element at `z, v, u` of a channel that begins at `base`.
+const ELEMENT: &str = "base + z * lie.by[0] + v * lie.by[1] + u * lie.by[2]";
 
 fn pooled(x: &[usize], spec: &PoolSpec) -> Shape {
     spec.out_shape(x).expect("the caller has checked the sizes")
@@ -32,12 +35,12 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
     let ty = from.ty();
     let body = || {
         format!(
-        "{SPEC}KERNEL void max_pool(i64 n, Spec s, {x}, {y}, GLOBAL i64* to) {{
+        "{SPEC}{LIE}KERNEL void max_pool(i64 n, Spec s, {x}, Lie lie, {y}, GLOBAL i64* to) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
     {decode}
-    const i64 base = rest * s.input[0] * s.input[1] * s.input[2];
+    const i64 base = channel_at(&s, &lie, rest);
     {ty} best = 0;
     i64 place = -1;
     for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
@@ -54,15 +57,15 @@ pub(crate) fn max_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> (T<R>, T<R>) {
         decode = decode("output"),
         x = from.read(),
         y = to.write(),
-        load = from.load("base + at"),
+        load = from.load(ELEMENT),
         store = to.store("item", "best"),
     )
     };
-    let plain = plain(x);
     Call::<R>::new(device)
         .value(out.numel() as i64)
         .value(pool_spec(x.dims(), &shape, spec))
-        .operand(&from, &plain)
+        .operand(&from, x)
+        .value(Lie::of(x.layout()))
         .operand(&to, &out)
         .tensor(&at)
         .run("max_pool", (dtype, special), out.numel(), body);
@@ -114,17 +117,16 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
     let ty = from.ty();
     let body = || {
         format!(
-        "{SPEC}{COUNTS}KERNEL void avg_pool(i64 n, Spec s, {x}, {y}) {{
+        "{SPEC}{LIE}{COUNTS}KERNEL void avg_pool(i64 n, Spec s, {x}, Lie lie, {y}) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
     {decode}
-    const i64 o0 = i0, o1 = i1, o2 = i2, base = rest * s.input[0] * s.input[1] * s.input[2];
+    const i64 o0 = i0, o1 = i1, o2 = i2, base = channel_at(&s, &lie, rest);
     {ty} acc = 0;
     for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ const i64 z = met(&s, 0, i0, t0); if (z < 0) continue;
     for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ const i64 v = met(&s, 1, i1, t1); if (v < 0) continue;
     for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ const i64 u = met(&s, 2, i2, t2); if (u < 0) continue;
-        const i64 at = base + (z * s.input[1] + v) * s.input[2] + u;
         acc += {load};
     }}}}}}
     acc /= ({ty})({divisor});
@@ -134,7 +136,7 @@ pub(crate) fn avg_pool<R: Runtime>(x: &T<R>, spec: &PoolSpec) -> T<R> {
         decode = decode("output"),
         x = from.read(),
         y = to.write(),
-        load = from.load("at"),
+        load = from.load(ELEMENT),
         divisor = divisor(spec),
         store = to.store("item", "acc"),
     )
@@ -169,16 +171,16 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
     };
     let body = || {
         format!(
-            "{SPEC}{COUNTS}KERNEL void avg_pool_grad(i64 n, Spec s, {x}, {y}) {{
+            "{SPEC}{LIE}{COUNTS}KERNEL void avg_pool_grad(i64 n, Spec s, {x}, Lie lie, {y}) {{
     const i64 item = ITEM;
     if (item >= n) return;
     i64 rest = item;
     {decode}
+    const i64 base = channel_at(&s, &lie, rest);
     {ty} acc = 0;
     for (i64 t0 = 0; t0 < s.window[0]; ++t0) {{ {r0}
     for (i64 t1 = 0; t1 < s.window[1]; ++t1) {{ {r1}
     for (i64 t2 = 0; t2 < s.window[2]; ++t2) {{ {r2}
-        const i64 at = ((rest * s.output[0] + o0) * s.output[1] + o1) * s.output[2] + o2;
         acc += {load} / ({ty})({divisor});
     }}}}}}
     {store}
@@ -190,7 +192,7 @@ pub(crate) fn avg_pool_grad<R: Runtime>(grad: &T<R>, input: &Shape, spec: &PoolS
             r2 = reach(2),
             x = from.read(),
             y = to.write(),
-            load = from.load("at"),
+            load = from.load("base + o0 * lie.by[0] + o1 * lie.by[1] + o2 * lie.by[2]"),
             divisor = divisor(spec),
             store = to.store("item", "acc"),
         )
@@ -209,8 +211,8 @@ fn means<R: Runtime>(
     (to, out): (&Operand, &T<R>),
     body: impl FnOnce() -> String,
 ) {
-    let (plain, n) = (plain(x), out.numel());
+    let n = out.numel();
     let call = Call::<R>::new(out.device()).value(n as i64).value(spec);
     let key = (x.dtype(), specialise(n), key);
-    call.operand(from, &plain).operand(to, out).run(entry, key, n, body);
+    call.operand(from, x).value(Lie::of(x.layout())).operand(to, out).run(entry, key, n, body);
 }

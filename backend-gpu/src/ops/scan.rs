@@ -4,10 +4,11 @@
 
 use kiln_tensor_core::{DType, ScanOp, Shape, Tensor};
 
-use super::{from_last, to_last};
+use super::beside;
 use crate::launch::{Call, supported, traits};
+use crate::place::walk;
 use crate::runtime::DeviceKind;
-use crate::source::{Operand, computed, specialise};
+use crate::source::{Operand, Width, computed, locate, specialise};
 use crate::storage::fresh;
 use crate::{Gpu, Runtime};
 
@@ -20,72 +21,88 @@ const CHUNK: usize = GROUP * OWN;
 /// See `Backend::scan`.
 #[track_caller]
 pub(crate) fn scan<R: Runtime>(op: ScanOp, x: &Tensor<Gpu<R>>, dim: usize) -> Tensor<Gpu<R>> {
-    let (dtype, device) = (x.dtype(), x.device());
+    let (dtype, device, length) = (x.dtype(), x.device(), x.dims()[dim]);
     supported::<R>("scan", device, [dtype]);
-    let x = to_last(x, dim).contiguous();
-    let length = x.size(-1);
-    let gpu = traits::<R>(device).kind != DeviceKind::Cpu;
-    if gpu && length >= GROUP && x.numel() > 0 {
-        return from_last(&chunked(op, &x), dim);
-    }
     let out = fresh::<R>(x.shape(), dtype, device);
-    if x.numel() > 0 {
-        let lines = x.numel() / length;
-        let special = specialise(x.numel());
-        let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
-        Call::<R>::new(device)
-            .value(lines as i64)
-            .value(length as i64)
-            .value(x.layout().offset() as i64)
-            .operand(&from, &x)
-            .operand(&to, &out)
-            .run("scan", (op, dtype, special), lines, || body(op, dtype, &from, &to));
+    if x.numel() == 0 {
+        return out;
     }
-    from_last(&out, dim)
+    let gpu = traits::<R>(device).kind != DeviceKind::Cpu;
+    if gpu && length >= GROUP {
+        chunked(op, x, &out, dim);
+        return out;
+    }
+    let special = specialise(x.numel());
+    let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
+    let lines = x.numel() / length;
+    let body = || body(op, dtype, &from, &to);
+    placed([lines, length], [(&from, x), (&to, &out)], dim).run(
+        "scan",
+        (op, dtype, special),
+        lines,
+        body,
+    );
+    out
 }
 
-/// Scans the lines of a contiguous tensor.
-fn chunked<R: Runtime>(op: ScanOp, x: &Tensor<Gpu<R>>) -> Tensor<Gpu<R>> {
-    let (device, dtype, length) = (x.device(), x.dtype(), x.size(-1));
+/// A call with two numbers, and where the lines of two tensors along `dim` lie.
+fn placed<'a, R: Runtime>(
+    numbers: [usize; 2],
+    tensors: [(&Operand, &'a Tensor<Gpu<R>>); 2],
+    dim: usize,
+) -> Call<'a, R> {
+    let mut shape = tensors[0].1.shape().clone();
+    shape.remove(dim);
+    let (walk, _) = walk("scan", &shape, &tensors.map(|(_, x)| beside(x, dim, &shape)), |_| false);
+    let call = Call::new(tensors[0].1.device());
+    let mut call = numbers.iter().fold(call, |call, &n| call.value(n as i64)).value(walk.sizes);
+    for ((operand, x), place) in tensors.into_iter().zip(walk.places) {
+        call = call.operand(operand, x).value(place).value(x.strides()[dim] as i64);
+    }
+    call
+}
+
+/// What `placed` passes, as a kernel declares it.
+fn parameters(from: &Operand, to: &Operand) -> String {
+    let (x, y) = (from.read(), to.write());
+    format!("Sizes sizes,\n    {x}, Place x_place, i64 x_step, {y}, Place y_place, i64 y_step")
+}
+
+/// Statements that find where a line lies: `x_at`, `y_at`.
+fn find_line() -> String {
+    let places = ["x", "y"].map(|name| (format!("{name}_at"), format!("{name}_place.strides")));
+    let line = locate("line", "sizes", ["0", "(int)sizes.rank"], Width::Long, places);
+    format!("    i64 x_at = x_place.offset, y_at = y_place.offset;\n{line}")
+}
+
+/// Scans long lines.
+fn chunked<R: Runtime>(op: ScanOp, x: &Tensor<Gpu<R>>, out: &Tensor<Gpu<R>>, dim: usize) {
+    let (device, dtype, length) = (x.device(), x.dtype(), x.dims()[dim]);
     let (lines, chunks) = (x.numel() / length, length.div_ceil(CHUNK));
     let special = specialise(x.numel());
     let wide = dtype.compute();
-    let from = Operand::new("x", dtype, special);
+    let (from, to) = (Operand::new("x", dtype, special), Operand::new("y", dtype, special));
     // What the chunks come to; a line of one needs nothing before it.
     let before = (chunks > 1).then(|| {
         let sums = fresh::<R>(&Shape::from([lines, chunks]), wide, device);
-        let to = Operand::new("y", wide, true);
+        let sum = Operand::new("sums", wide, true);
+        let reading = placed([length, chunks], [(&from, x), (&to, out)], dim).operand(&sum, &sums);
         let key = (op, dtype, special);
-        reading(x, chunks, &from).operand(&to, &sums).run_groups(
-            "scan_chunks",
-            key,
-            (lines * chunks, GROUP),
-            || chunk(op, dtype, &from, Pass::First(&to)),
-        );
+        reading.run_groups("scan_chunks", key, (lines * chunks, GROUP), || {
+            chunk(op, dtype, [&from, &to], Pass::First(&sum))
+        });
         scan(op, &sums, 1)
     });
-    let out = fresh::<R>(x.shape(), dtype, device);
-    let to = Operand::new("y", dtype, special);
     let earlier = Operand::new("before", wide, true);
-    let mut last = reading(x, chunks, &from).operand(&to, &out);
+    let mut last = placed([length, chunks], [(&from, x), (&to, out)], dim);
     if let Some(before) = &before {
         last = last.operand(&earlier, before);
     }
     let earlier = before.is_some().then_some(&earlier);
     let key = (op, dtype, special, before.is_some());
     last.run_groups("scan_chunks", key, (lines * chunks, GROUP), || {
-        chunk(op, dtype, &from, Pass::Second(&to, earlier))
+        chunk(op, dtype, [&from, &to], Pass::Second(earlier))
     });
-    out
-}
-
-/// A call that begins with what both passes read.
-fn reading<'a, R: Runtime>(x: &'a Tensor<Gpu<R>>, chunks: usize, from: &Operand) -> Call<'a, R> {
-    Call::new(x.device())
-        .value(x.size(-1) as i64)
-        .value(chunks as i64)
-        .value(x.layout().offset() as i64)
-        .operand(from, x)
 }
 
 /// What becomes of a scanned chunk.
@@ -93,7 +110,7 @@ enum Pass<'a> {
     /// Only what it comes to.
     First(&'a Operand),
     /// All of it, behind what the chunks before have come to.
-    Second(&'a Operand, Option<&'a Operand>),
+    Second(Option<&'a Operand>),
 }
 
 /// What a sum or product begins with, and one of `acc` and `v`.
@@ -107,15 +124,15 @@ fn combining(op: ScanOp, dtype: DType) -> (&'static str, String) {
     }
 }
 
-fn chunk(op: ScanOp, dtype: DType, from: &Operand, pass: Pass<'_>) -> String {
+fn chunk(op: ScanOp, dtype: DType, [from, to]: [&Operand; 2], pass: Pass<'_>) -> String {
     let (ty, (start, combined)) = (computed(dtype), combining(op, dtype));
-    let (parameters, end) = match pass {
-        Pass::First(to) => {
-            let store = to.store("GROUP_ID", "acc");
-            (to.write(), format!("    if (LANE == {GROUP} - 1) {{ {store} }}\n"))
+    let (more, end) = match pass {
+        Pass::First(sums) => {
+            let store = sums.store("GROUP_ID", "acc");
+            let end = format!("    if (LANE == {GROUP} - 1) {{ {store} }}\n");
+            (format!(", {}", sums.write()), end)
         }
-        Pass::Second(to, before) => {
-            let parameters = before.map(|before| format!(", {}", before.read()));
+        Pass::Second(before) => {
             let load = before.map_or(start.into(), |before| {
                 format!("chunk > 0 ? {} : {start}", before.load("GROUP_ID - 1"))
             });
@@ -127,17 +144,17 @@ fn chunk(op: ScanOp, dtype: DType, from: &Operand, pass: Pass<'_>) -> String {
         if (first + j < length) {{ {} }}
     }}
 ",
-                to.store("line * length + first + j", "result")
+                to.store("y_at + (first + j) * y_step", "result")
             );
-            (to.write() + &parameters.unwrap_or_default(), end)
+            (before.map(|before| format!(", {}", before.read())).unwrap_or_default(), end)
         }
     };
     format!(
-        "KERNEL void scan_chunks(i64 length, i64 chunks, i64 offset, {}, {parameters}) {{
+        "KERNEL void scan_chunks(i64 length, i64 chunks, {}{more}) {{
     LOCAL {ty} shared[{GROUP}];
     const i64 line = GROUP_ID / chunks, chunk = GROUP_ID - line * chunks;
     const i64 first = chunk * {CHUNK} + LANE * {OWN};
-    {ty} own[{OWN}], acc = {start};
+{}    {ty} own[{OWN}], acc = {start};
     UNROLL for (int j = 0; j < {OWN}; ++j) {{
         if (first + j < length) {{ const {ty} v = {}; acc = {combined}; }}
         own[j] = acc;
@@ -154,28 +171,29 @@ fn chunk(op: ScanOp, dtype: DType, from: &Operand, pass: Pass<'_>) -> String {
     }}
 {end}}}
 ",
-        from.read(),
-        from.load("offset + line * length + first + j"),
+        parameters(from, to),
+        find_line(),
+        from.load("x_at + (first + j) * x_step"),
     )
 }
 
 fn body(op: ScanOp, dtype: DType, from: &Operand, to: &Operand) -> String {
     let (ty, (start, combined)) = (from.ty(), combining(op, dtype));
     format!(
-        "KERNEL void scan(i64 lines, i64 length, i64 offset, {x}, {y}) {{
+        "KERNEL void scan(i64 lines, i64 length, {}) {{
     const i64 line = ITEM;
     if (line >= lines) return;
-    {ty} acc = {start};
-    for (i64 i = line * length; i < (line + 1) * length; ++i) {{
-        const {ty} v = {load};
+{}    {ty} acc = {start};
+    for (i64 i = 0; i < length; ++i) {{
+        const {ty} v = {};
         acc = {combined};
-        {store}
+        {}
     }}
 }}
 ",
-        x = from.read(),
-        y = to.write(),
-        load = from.load("offset + i"),
-        store = to.store("i", "acc"),
+        parameters(from, to),
+        find_line(),
+        from.load("x_at + i * x_step"),
+        to.store("y_at + i * y_step", "acc"),
     )
 }

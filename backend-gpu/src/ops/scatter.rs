@@ -4,10 +4,9 @@
 //! ([`use_deterministic_algorithms`](kiln_tensor_core::use_deterministic_algorithms)) gets sums by atomic
 //! additions.
 
-use kiln_tensor_core::{
-    DType, Layout, ScatterOp, Shape, Tensor, are_deterministic_algorithms_enabled,
-};
+use kiln_tensor_core::{DType, ScatterOp, Tensor, are_deterministic_algorithms_enabled};
 
+use super::beside;
 use super::index::{GUARD, no_place};
 use super::sort::sort;
 use crate::launch::{Call, supported, traits};
@@ -252,13 +251,6 @@ fn runs(
         locate("line", "sizes", ["0", "(int)sizes.rank"], width, places),
         key("i"),
     )
-}
-
-/// A tensor without `dim`, cut to a shape.
-fn beside<R: Runtime>(x: &T<R>, dim: usize, shape: &Shape) -> Layout {
-    let mut strides = x.strides().to_vec();
-    strides.remove(dim);
-    Layout::new(shape.clone(), strides.as_slice().into(), x.layout().offset())
 }
 
 /// Narrow numbers are combined in a wider dtype, and rounded once.

@@ -1,7 +1,7 @@
 //! What convolution and pooling share: sizes, and which element a window's tap meets.
 
 use bytemuck::{Pod, Zeroable};
-use kiln_tensor_core::{ConvSpec, PoolSpec};
+use kiln_tensor_core::{ConvSpec, Layout, PoolSpec};
 
 /// Sizes of a convolution or pooling; missing spatial dims have size 1. `Spec` of the kernels below.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -51,6 +51,37 @@ pub(crate) fn conv_spec(x: &[usize], weight: &[usize], y: &[usize], spec: &ConvS
         dilation: three(&spec.dilation, 1),
     }
 }
+
+/// Where a tensor of `[n, c, spatial…]` lies; missing spatial dims have stride 0. `Lie` of the kernels below.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Lie {
+    offset: i64,
+    image: i64,
+    channel: i64,
+    by: [i64; 3],
+}
+
+impl Lie {
+    pub(crate) fn of(layout: &Layout) -> Self {
+        let strides = layout.strides();
+        let mut by = [0; 3];
+        let spatial = &strides[2..];
+        for (to, &from) in by[3 - spatial.len()..].iter_mut().zip(spatial) {
+            *to = from as i64;
+        }
+        let [image, channel] = [strides[0] as i64, strides[1] as i64];
+        Lie { offset: layout.offset() as i64, image, channel, by }
+    }
+}
+
+/// Declares `Lie`, and where the first element of channel `line` (of all images) is.
+pub(crate) const LIE: &str = "typedef struct { i64 offset, image, channel, by[3]; } Lie;
+DEVICE i64 channel_at(const Spec* s, const Lie* x, i64 line) {
+    const i64 image = line / s->channels;
+    return x->offset + image * x->image + (line - image * s->channels) * x->channel;
+}
+";
 
 /// Takes the item's number apart: `item` → x2, x1, x0 of the dims, then what is left.
 pub(crate) fn decode(dims: &str) -> String {
