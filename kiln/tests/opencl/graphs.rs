@@ -1,5 +1,7 @@
 //! Captured steps: replays leave what the same number of steps leaves, bit for bit.
 
+use std::process::Command;
+
 use kiln::nn::StateDict;
 use kiln::optim::lr_scheduler::{ExponentialLR, Schedule};
 use kiln::prelude::*;
@@ -147,8 +149,18 @@ fn backward_of_a_forward_that_was_replayed_is_refused() {
     device.synchronize();
 }
 
+/// In a process of its own: other tests have memory of the device too.
 #[test]
 fn memory_is_flat_and_nobody_elses() {
+    const ALONE: &str = "KILN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["graphs::memory_is_flat_and_nobody_elses", "--exact"]).env(ALONE, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
     let device = device();
     let _alone = seeded(11);
     let x = Tensor::randn([64, 64], &device);
@@ -164,6 +176,7 @@ fn memory_is_flat_and_nobody_elses() {
     assert_eq!(graph.output().to_vec::<f32>(), want);
     assert_eq!(held(), before);
     assert!(others.iter().all(|x| x.to_vec::<f32>().iter().all(|&x| x == 1.0)));
+    device.synchronize();
 }
 
 #[test]
