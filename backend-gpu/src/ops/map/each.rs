@@ -6,7 +6,7 @@ use std::fmt::Write;
 use kiln_tensor_core::{Expr, Kernel, Tensor};
 
 use super::kernels::{Pass, Step};
-use super::{declare_params, map_into};
+use super::{declare_params, map_into, operands_of};
 use crate::launch::{Call, supported};
 use crate::source::{Operand, Width};
 use crate::{Gpu, Runtime};
@@ -78,21 +78,13 @@ fn share<R: Runtime>(kernel: Kernel<'_>, most: usize, groups: &[&Group<'_, R>]) 
         end += if i < groups.len() { outputs[0].numel() } else { 0 };
         call = call.value(end as i64);
     }
-    let operands = operands(expr, "");
+    let operands = operands_of(expr, true, "");
     for (inputs, outputs) in padded() {
         for (operand, x) in operands.iter().zip(inputs.iter().chain(outputs)) {
             call = call.operand(operand, x).value(x.layout().offset() as i64);
         }
     }
     call.params(kernel).run("map_each", (expr, most), end, || body(expr, most));
-}
-
-/// A group's operands: `x0`, …, `y0`, … and then `of`.
-fn operands(expr: &Expr, of: &str) -> Vec<Operand> {
-    let inputs = expr.inputs().iter().enumerate();
-    let inputs = inputs.map(|(k, &dtype)| Operand::new(format!("x{k}{of}"), dtype, true));
-    let outputs = expr.outputs().iter().enumerate();
-    inputs.chain(outputs.map(|(k, o)| Operand::new(format!("y{k}{of}"), o.dtype, true))).collect()
 }
 
 fn body(expr: &Expr, most: usize) -> String {
@@ -107,12 +99,12 @@ fn body(expr: &Expr, most: usize) -> String {
     c += &ends.join(", ");
     for g in 0..most {
         let of = format!("_{g}");
-        for text in declared(&operands(expr, &of), &of) {
+        for text in declared(&operands_of(expr, true, &of), &of) {
             let _ = write!(c, ",\n    {text}");
         }
     }
     declare_params(&mut c, expr);
-    let own = operands(expr, "");
+    let own = operands_of(expr, true, "");
     let names = declared(&own, "");
     let _ = writeln!(
         c,

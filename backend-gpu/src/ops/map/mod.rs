@@ -74,15 +74,7 @@ fn launch<R: Runtime>(
         Way::Any => SmallVec::new(),
         _ => walk.places.iter().map(|place| Step::of(place, walk.rank())).collect(),
     };
-    let operands: Vec<Operand> = inputs_of(expr, special)
-        .into_iter()
-        .chain(
-            expr.outputs()
-                .iter()
-                .enumerate()
-                .map(|(k, o)| Operand::new(format!("y{k}"), o.dtype, special)),
-        )
-        .collect();
+    let operands = operands_of(expr, special, "");
     let numel = shape.numel();
     let (n, items) = match way {
         Way::Packs(count) => (numel, numel.div_ceil(count)),
@@ -142,6 +134,16 @@ fn pack<'a, R: Runtime>(
     }
     let count = 16 / widest;
     if offsets % count as i64 == 0 { count } else { 1 }
+}
+
+/// A program's inputs and outputs as operands of a kernel: `x0`, …, `y0`, … and then `of`.
+fn operands_of(expr: &Expr, special: bool, of: &str) -> Vec<Operand> {
+    let inputs = expr.inputs().iter().enumerate();
+    let inputs = inputs.map(|(k, &dtype)| Operand::new(format!("x{k}{of}"), dtype, special));
+    let outputs = expr.outputs().iter().enumerate();
+    inputs
+        .chain(outputs.map(|(k, o)| Operand::new(format!("y{k}{of}"), o.dtype, special)))
+        .collect()
 }
 
 /// A program's inputs `x0`, `x1`, … as operands of a kernel.
