@@ -3,10 +3,7 @@
 
 mod common;
 
-use std::io::Cursor;
-
-use common::{Folder, gzip};
-use image::{ImageFormat, Rgb, RgbImage};
+use common::{Folder, gzip, jpeg_that_claims, png_that_claims};
 use kiln_data::{CsvReader, Image, read_idx};
 use peak_alloc::PeakAlloc;
 
@@ -19,31 +16,6 @@ fn peak<T>(f: impl FnOnce() -> T) -> (usize, T) {
     let before = MEMORY.current_usage();
     let result = f();
     (MEMORY.peak_usage() - before, result)
-}
-
-fn encoded(format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    RgbImage::from_pixel(6, 4, Rgb([1, 2, 3])).write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
-}
-
-/// A PNG file whose header says 65535 × 65535: 12 GB of pixels.
-fn vast_png() -> Vec<u8> {
-    let mut bytes = encoded(ImageFormat::Png);
-    bytes[16..20].copy_from_slice(&65_535u32.to_be_bytes());
-    bytes[20..24].copy_from_slice(&65_535u32.to_be_bytes());
-    let mut crc = flate2::Crc::new();
-    crc.update(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
-    bytes
-}
-
-/// The same as JPEG: the sizes are in its frame header (marker FFC0), after length and precision.
-fn vast_jpeg() -> Vec<u8> {
-    let mut bytes = encoded(ImageFormat::Jpeg);
-    let frame = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
-    bytes[frame + 5..frame + 9].fill(0xff);
-    bytes
 }
 
 fn idx(sizes: &[u32], data: &[u8]) -> Vec<u8> {
@@ -62,8 +34,8 @@ fn what_a_file_claims_allocates_nothing() {
     let table: Read =
         |path| CsvReader::new().limit(1 << 16).read(path).err().map(|error| error.to_string());
     let cases: Vec<(&str, Vec<u8>, Read)> = vec![
-        ("PNG", vast_png(), open),
-        ("JPEG", vast_jpeg(), open),
+        ("PNG", png_that_claims(65_535, 65_535), open),
+        ("JPEG", jpeg_that_claims(65_535, 65_535), open),
         ("IDX", idx(&[u32::MAX, 1 << 8], &[1; 9]), array),
         ("packed IDX", gzip(&idx(&[1 << 30], &[1; 9])), array),
         ("packed IDX with more than it says", gzip(&idx(&[9], &vec![0; 1 << 24])), array),

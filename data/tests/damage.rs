@@ -3,12 +3,10 @@
 
 mod common;
 
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use common::{Folder, gzip};
-use image::{ImageFormat, Rgb, RgbImage};
 use kiln_data::{CsvReader, Image, read_idx};
 use kiln_tensor_core::{Error, Result};
 use proptest::prelude::*;
@@ -26,15 +24,8 @@ fn csv(path: &Path) -> Result<usize> {
     CsvReader::new().read(path).map(|table| table.rows() * table.names().len())
 }
 
-fn picture(path: &Path) -> Result<usize> {
+fn image(path: &Path) -> Result<usize> {
     Image::open(path).map(|image| image.pixels().len())
-}
-
-fn encoded(format: ImageFormat) -> Vec<u8> {
-    let image = RgbImage::from_fn(9, 7, |x, y| Rgb([25 * x as u8, 30 * y as u8, 9]));
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
 }
 
 /// Whole files and what reads them.
@@ -48,8 +39,8 @@ fn files() -> &'static [(&'static str, Reader, Vec<u8>)] {
             ("idx", idx, array),
             ("csv.gz", csv, gzip(&table)),
             ("csv", csv, table),
-            ("png", picture, encoded(ImageFormat::Png)),
-            ("jpeg", picture, encoded(ImageFormat::Jpeg)),
+            ("png", image, common::picture("rgb.png")),
+            ("jpeg", image, common::picture("rgb.jpg")),
         ]
     })
 }

@@ -15,7 +15,6 @@ mod grid;
 mod histogram;
 mod lines;
 
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::Once;
 
@@ -24,7 +23,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
-use crate::write_atomic;
+use crate::{Image, write_atomic};
 
 pub use confusion::ConfusionPlot;
 pub use grid::ImageGrid;
@@ -60,12 +59,7 @@ pub trait Figure {
         let (width, height) = self.size();
         let mut pixels = vec![0; width as usize * height as usize * 3];
         paint(self, BitMapBackend::with_buffer(&mut pixels, self.size()))?;
-        let mut bytes = Cursor::new(Vec::new());
-        image::RgbImage::from_raw(width, height, pixels)
-            .expect("the buffer has the picture's size")
-            .write_to(&mut bytes, image::ImageFormat::Png)
-            .map_err(failed)?;
-        Ok(bytes.into_inner())
+        Image::new(height as usize, width as usize, 3, pixels).to_png()
     }
 
     /// Writes the picture to a file that ends in `.png` or `.svg`.

@@ -1,17 +1,11 @@
 //! Images in memory: 8-bit pixels, and what can be done to them before they become tensors.
 
+mod codec;
+mod resize;
+
 use std::fmt;
-use std::io::Cursor;
-use std::path::Path;
 
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageBuffer, ImageReader, Limits, Luma, LumaA, Pixel, Rgb, Rgba};
-use kiln_tensor_core::{Error, Result, raise};
-
-use crate::readers::{MAX_INFLATION, wrong};
-
-/// More than this for one image is refused, whatever its file promises.
-const MAX_DECODED: u64 = 1 << 30;
+use kiln_tensor_core::{Error, raise};
 
 /// An image of 8-bit pixels, row by row, the channels of a pixel side by side. 1 channel is gray, 3
 /// are RGB.
@@ -52,41 +46,6 @@ impl Image {
         assert!(white > 0, "with_white: white must be more than 0");
         self.white = white;
         self
-    }
-
-    /// Reads a PNG or JPEG file. Gray stays gray, everything else becomes RGB; transparency is dropped.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not such an image, is
-    /// damaged, or claims more pixels than a file of its length can hold.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes =
-            std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        Self::decode(&bytes, &path.display().to_string())
-    }
-
-    /// Reads a PNG or JPEG image that is in memory; `name` stands for the file in messages.
-    ///
-    /// # Errors
-    /// [`Error::Format`] as for [`Image::open`].
-    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
-        let wrong = |why: String| wrong(Path::new(name), why);
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-        let mut reader = reader.map_err(|error| wrong(error.to_string()))?;
-        let most = (bytes.len() as u64 + 64).saturating_mul(MAX_INFLATION).min(MAX_DECODED);
-        let mut limits = Limits::no_limits();
-        limits.max_alloc = Some(most);
-        reader.limits(limits);
-        let image =
-            reader.decode().map_err(|error| wrong(format!("no readable image: {error}")))?;
-        let (height, width) = (image.height() as usize, image.width() as usize);
-        let gray = matches!(image, DynamicImage::ImageLuma8(_) | DynamicImage::ImageLuma16(_));
-        Ok(if gray {
-            Image::new(height, width, 1, image.into_luma8().into_raw())
-        } else {
-            Image::new(height, width, 3, image.into_rgb8().into_raw())
-        })
     }
 
     /// Rows.
@@ -147,28 +106,6 @@ impl Image {
         Image { channels, pixels, ..self }
     }
 
-    /// The image scaled to another size: bilinear, averaging over the source pixels where it shrinks.
-    ///
-    /// # Panics
-    /// If a size is 0 or the image is empty.
-    #[track_caller]
-    pub fn resize(&self, height: usize, width: usize) -> Self {
-        if height == 0 || width == 0 || self.pixels.is_empty() {
-            raise(Error::Argument {
-                op: "Image::resize",
-                why: format!("{self:?} cannot become {height}×{width}"),
-            });
-        }
-        let pixels = self.full_range();
-        let pixels = match self.channels {
-            1 => resized::<Luma<u8>>(self, pixels, height, width),
-            2 => resized::<LumaA<u8>>(self, pixels, height, width),
-            3 => resized::<Rgb<u8>>(self, pixels, height, width),
-            _ => resized::<Rgba<u8>>(self, pixels, height, width),
-        };
-        Image::new(height, width, self.channels, pixels)
-    }
-
     /// The rectangle that starts at (`top`, `left`). What lies outside the image is black; offsets may
     /// be negative.
     pub fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Self {
@@ -203,17 +140,6 @@ impl Image {
         let scale = |&v: &u8| ((u32::from(v) * 255 + white / 2) / white).min(255) as u8;
         self.pixels.iter().map(scale).collect()
     }
-}
-
-fn resized<P: Pixel<Subpixel = u8> + 'static>(
-    from: &Image,
-    pixels: Vec<u8>,
-    height: usize,
-    width: usize,
-) -> Vec<u8> {
-    let buffer = ImageBuffer::<P, _>::from_raw(from.width as u32, from.height as u32, pixels)
-        .expect("an image has as many values as its size says");
-    imageops::resize(&buffer, width as u32, height as u32, FilterType::Triangle).into_raw()
 }
 
 impl fmt::Debug for Image {
