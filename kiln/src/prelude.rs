@@ -18,7 +18,7 @@ pub use crate::nn::{
     pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence, spectral_norm, summary,
     unpack_sequence, weight_norm,
 };
-pub use crate::optim::{clip_grad_norm_, clip_grad_value_, lr_scheduler};
+pub use crate::optim::{AdjustLr, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler};
 pub use crate::tensor::DType::{self, *};
 pub use crate::tensor::{Activation, Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
 pub use crate::{Device, manual_seed};
@@ -72,5 +72,6 @@ aliases! {
         KLDivLoss CTCLoss GaussianNLLLoss PoissonNLLLoss HingeEmbeddingLoss SoftMarginLoss
         MultiMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss MarginRankingLoss
         CosineEmbeddingLoss TripletMarginLoss CosineSimilarity PairwiseDistance;
-    optim: Adagrad Adam AdamW RMSprop SGD;
+    optim:
+        Adadelta Adafactor Adagrad Adam AdamW Adamax ASGD LBFGS Lion Muon NAdam RAdam RMSprop Rprop SGD;
 }

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Numbers, Updated, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, options};
 
 /// Adagrad (Duchi, Hazan, Singer 2011): `torch.optim.Adagrad`.
 ///
@@ -40,20 +40,8 @@ impl Algorithm for AdagradOptions {
         &["sum"]
     }
 
-    fn initial(&self) -> f64 {
+    fn initial(&self, _: &str) -> f64 {
         self.initial_accumulator_value
-    }
-
-    fn numbers(&self, step: u64, _: bool) -> Numbers {
-        let lr = self.lr / (1.0 + (step - 1) as f64 * self.lr_decay);
-        smallvec![lr, self.weight_decay, self.eps]
-    }
-
-    fn update<'b>([maximize, decays]: [bool; 2], x: &Element<'b>) -> Updated<'b> {
-        let [lr, decay, eps] = x.numbers();
-        let grad = x.gradient(maximize, decays.then_some(decay));
-        let sum = x.slots[0] + grad * grad;
-        smallvec![x.param - lr * grad / (sum.sqrt() + eps), sum]
     }
 
     fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
@@ -62,5 +50,19 @@ impl Algorithm for AdagradOptions {
 
     fn invalid(&self) -> Option<String> {
         self.out_of_domain()
+    }
+}
+
+impl Elementwise for AdagradOptions {
+    fn numbers(&self, past: &mut Past<'_>) -> Numbers {
+        let lr = self.lr / (1.0 + (past.step - 1) as f64 * self.lr_decay);
+        smallvec![lr, self.weight_decay, self.eps]
+    }
+
+    fn update<'b>([maximize, decays]: [bool; 2], x: &Element<'b>) -> Updated<'b> {
+        let [lr, decay, eps] = x.numbers();
+        let grad = x.gradient(maximize, decays.then_some(decay));
+        let sum = x.slots[0] + grad * grad;
+        smallvec![x.param - lr * grad / (sum.sqrt() + eps), sum]
     }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Numbers, Updated, lerp, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, lerp, options};
 
 /// Adam (Kingma, Ba 2015), optionally as AMSGrad (Reddi et al. 2018): `torch.optim.Adam`.
 ///
@@ -47,9 +47,19 @@ impl<const DECOUPLED: bool> Algorithm for AdamOptions<DECOUPLED> {
         if amsgrad { ALL } else { &ALL[..2] }
     }
 
-    fn numbers(&self, step: u64, _: bool) -> Numbers {
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, Some(&mut self.betas.0))
+    }
+
+    fn invalid(&self) -> Option<String> {
+        self.out_of_domain()
+    }
+}
+
+impl<const DECOUPLED: bool> Elementwise for AdamOptions<DECOUPLED> {
+    fn numbers(&self, past: &mut Past<'_>) -> Numbers {
         let (beta1, beta2) = self.betas;
-        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        let correction = |beta: f64| 1.0 - beta.powf(past.step as f64);
         let decay = if DECOUPLED { 1.0 - self.lr * self.weight_decay } else { self.weight_decay };
         smallvec![
             decay,
@@ -77,13 +87,5 @@ impl<const DECOUPLED: bool> Algorithm for AdamOptions<DECOUPLED> {
         let mut updated: Updated<'b> = smallvec![param, mean, square];
         updated.extend(amsgrad.then_some(largest));
         updated
-    }
-
-    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
-        (&mut self.lr, Some(&mut self.betas.0))
-    }
-
-    fn invalid(&self) -> Option<String> {
-        self.out_of_domain()
     }
 }

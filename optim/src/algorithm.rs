@@ -1,9 +1,9 @@
-//! What an optimizer is: options, the names of its state, and one update written over scalars.
+//! What an optimizer is: options, the names of its state, and one update, most often written over scalars.
 
 use std::fmt::Debug;
 
 use kiln_tensor_core::expr::Builder;
-use kiln_tensor_core::{DType, Expr, Val};
+use kiln_tensor_core::{DType, Expr, Shape, Val};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
@@ -15,7 +15,8 @@ pub type Numbers = SmallVec<[f64; 8]>;
 pub type Updated<'b> = SmallVec<[Val<'b>; 4]>;
 
 /// An optimization algorithm. The implementing type holds its options (one set per parameter group);
-/// [`Optimizer`](crate::Optimizer) does the rest: groups, state, one fused pass over all parameters.
+/// [`Optimizer`](crate::Optimizer) does the rest: groups, state, state dicts. What an update does is written as
+/// [`Elementwise`], or as a [`Step`](crate::Step) of its own where it looks at a parameter as a whole.
 pub trait Algorithm:
     Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -28,20 +29,21 @@ pub trait Algorithm:
     /// The flags of these options.
     fn flags(&self) -> Self::Flags;
 
-    /// The names of the tensors that the update keeps per parameter, each of the parameter's shape.
+    /// The names of the tensors that the update keeps per parameter.
     fn slots(flags: Self::Flags) -> &'static [&'static str];
 
-    /// What new state is filled with.
-    fn initial(&self) -> f64 {
-        0.0
+    /// The shape of one of those tensors for a parameter of shape `param`, which is its own for most; `None`
+    /// where such a parameter has no need of it.
+    fn slot_shape(slot: &str, param: &Shape) -> Option<Shape> {
+        let _ = slot;
+        Some(param.clone())
     }
 
-    /// The run-time parameters of a parameter's update number `step` (the first is 1). `fresh` says
-    /// that its state has just been made.
-    fn numbers(&self, step: u64, fresh: bool) -> Numbers;
-
-    /// The update of one element.
-    fn update<'b>(flags: Self::Flags, x: &Element<'b>) -> Updated<'b>;
+    /// What one of those tensors is filled with when it is made.
+    fn initial(&self, slot: &str) -> f64 {
+        let _ = slot;
+        0.0
+    }
 
     /// What schedulers change: the learning rate, and the momentum or first beta if there is one.
     fn tuned(&mut self) -> (&mut f64, Option<&mut f64>);
@@ -53,6 +55,32 @@ pub trait Algorithm:
     fn conflict(&self) -> Option<String> {
         None
     }
+
+    /// Why a parameter of this shape cannot be updated, if so.
+    fn unfit(param: &Shape) -> Option<String> {
+        let _ = param;
+        None
+    }
+}
+
+/// An algorithm that updates element by element: one fused pass over all parameters.
+pub trait Elementwise: Algorithm {
+    /// The run-time parameters of an update.
+    fn numbers(&self, past: &mut Past<'_>) -> Numbers;
+
+    /// The update of one element.
+    fn update<'b>(flags: Self::Flags, x: &Element<'b>) -> Updated<'b>;
+}
+
+/// What an update knows of those before it.
+#[derive(Debug)]
+pub struct Past<'a> {
+    /// The number of the parameter's update; the first is 1.
+    pub step: u64,
+    /// Whether its state has just been made.
+    pub fresh: bool,
+    /// A number that the algorithm may carry from update to update, 0 before the first.
+    pub kept: &'a mut f64,
 }
 
 /// What an update computes with: one element of a parameter, of its gradient and of its state.
@@ -68,7 +96,7 @@ pub struct Element<'b> {
 }
 
 impl<'b> Element<'b> {
-    /// The run-time parameters, as [`Algorithm::numbers`] gives them.
+    /// The run-time parameters, as [`Elementwise::numbers`] gives them.
     ///
     /// # Panics
     /// If there are not `N` of them.
@@ -92,7 +120,7 @@ pub(crate) fn lerp<'b>(from: Val<'b>, to: Val<'b>, weight: Val<'b>, near_end: bo
 
 /// The program of an update on parameters of `dtype`. Narrow floats are computed in `f32` and rounded
 /// once, when stored.
-pub(crate) fn program<A: Algorithm>(flags: A::Flags, dtype: DType, numbers: usize) -> Expr {
+pub(crate) fn program<A: Elementwise>(flags: A::Flags, dtype: DType, numbers: usize) -> Expr {
     let slots = A::slots(flags).len();
     let builder = Builder::new(&vec![dtype; 2 + slots]);
     let input = |i| builder.input(i).cast(dtype.compute());

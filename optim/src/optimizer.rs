@@ -1,19 +1,14 @@
-//! Groups, state, and one fused pass over all parameters: the same for every algorithm.
+//! Groups of parameters and their options: the same for every algorithm.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use kiln_tensor_core::{Backend, Error, Tensor, raise};
 
-use kiln_tensor_core::graph::{Live, is_capturing};
-use kiln_tensor_core::{Backend, DType, Error, Expr, Kernel, Scalar, Tensor, raise};
+use crate::algorithm::Algorithm;
+use crate::param::{Member, ParamGroup, Parameter, check};
+use crate::step::{Pass, Programs, Step};
 
-use crate::algorithm::{Algorithm, Numbers, program};
-use crate::options::counted;
-use crate::param::{Member, ParamGroup, Parameter, State, check};
-
-/// An optimizer that runs algorithm `A`: [`SGD`](crate::SGD), [`Adam`](crate::Adam),
-/// [`AdamW`](crate::AdamW), [`RMSprop`](crate::RMSprop), [`Adagrad`](crate::Adagrad).
+/// An optimizer that runs algorithm `A`, as [`SGD`](crate::SGD) and [`Adam`](crate::Adam) do; each has its name.
 ///
-/// A step updates parameters and state in place, in one fused pass over all parameters of a group.
+/// A step updates parameters and state in place, for most algorithms in one fused pass over all parameters of a group.
 /// Parameters without a gradient are left alone, and so is their state. State is made at a parameter's
 /// first update and follows it to another device or dtype.
 ///
@@ -30,7 +25,7 @@ use crate::param::{Member, ParamGroup, Parameter, State, check};
 pub struct Optimizer<B: Backend, A: Algorithm> {
     pub(crate) groups: Vec<ParamGroup<B, A>>,
     defaults: A,
-    programs: Vec<(A::Flags, DType, Expr)>,
+    programs: Programs<A>,
 }
 
 impl<B: Backend, A: Algorithm> Optimizer<B, A> {
@@ -70,7 +65,7 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     pub fn add_param_group(&mut self, mut group: ParamGroup<B, A>) {
         let mut known: Vec<Tensor<B>> = self.groups.iter().flat_map(ParamGroup::params).collect();
         for param in group.params() {
-            if let Some(why) = unfit(&param, &known) {
+            if let Some(why) = unfit(&param, &known).or_else(|| A::unfit(param.shape())) {
                 refuse::<A>(why);
             }
             known.push(param);
@@ -113,7 +108,9 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     pub fn zero_grad(&self) {
         self.groups.iter().flat_map(ParamGroup::params).for_each(|param| param.set_grad(None));
     }
+}
 
+impl<B: Backend, A: Step> Optimizer<B, A> {
     /// Updates each parameter that has a gradient.
     ///
     /// In a step that is captured (see [`kiln_tensor_core::graph`]), each replay counts as an update with the
@@ -125,7 +122,10 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     #[track_caller]
     pub fn step(&mut self) {
         for group in &mut self.groups {
-            group.step(&mut self.programs);
+            if let Some(why) = group.options.conflict() {
+                refuse::<A>(why);
+            }
+            A::step(Pass { group, programs: &mut self.programs });
         }
     }
 
@@ -170,135 +170,4 @@ fn unfit<B: Backend>(param: &Tensor<B>, known: &[Tensor<B>]) -> Option<String> {
 #[track_caller]
 fn refuse<A: Algorithm>(why: String) -> ! {
     raise(Error::Argument { op: A::NAME, why })
-}
-
-/// The tensors of one parameter's update.
-struct Update<B: Backend> {
-    grad: Tensor<B>,
-    /// The parameter, then its state.
-    targets: Vec<Tensor<B>>,
-}
-
-impl<B: Backend, A: Algorithm> ParamGroup<B, A> {
-    #[track_caller]
-    fn step(&mut self, programs: &mut Vec<(A::Flags, DType, Expr)>) {
-        if let Some(why) = self.options.conflict() {
-            refuse::<A>(why);
-        }
-        let flags = self.options.flags();
-        let told = is_capturing().then(|| self.options.told());
-        // Parameters that take the same numbers go together; most often that is all of them.
-        let mut batches: Vec<Batch<B>> = Vec::new();
-        for (handle, state) in self.handles.iter().zip(&mut self.states) {
-            let param = handle();
-            let Some(grad) = gradient(&param) else { continue };
-            let param = param.detach();
-            if told.is_some() && !state.is_ready(A::slots(flags), &param) {
-                let why = "the first update makes state, which a replay would make again; run the step once \
-                           before it is captured";
-                raise(Error::Capture { op: A::NAME, why: why.into() });
-            }
-            let step = counted(&state.step);
-            let fresh = state.prepare(A::slots(flags), &param, self.options.initial());
-            let numbers = self.options.numbers(step, fresh);
-            let (dtype, device) = (param.dtype(), param.device().clone());
-            let mut targets = vec![param];
-            targets.extend(state.slots.iter().map(|(_, slot)| slot.clone()));
-            let update = Update { grad, targets };
-            // Those that are apart by their counts may part in a replay, with other options.
-            let alike = |batch: &&mut Batch<B>| {
-                batch.numbers == numbers
-                    && batch.dtype == dtype
-                    && batch.device == device
-                    && (told.is_none() || batch.step == step)
-            };
-            let batch = match batches.iter_mut().find(alike) {
-                Some(batch) => batch,
-                None => {
-                    let (updates, steps) = (Vec::new(), Vec::new());
-                    batches.push(Batch { numbers, dtype, device, step, updates, steps });
-                    batches.last_mut().expect("pushed above")
-                }
-            };
-            batch.updates.push(update);
-            if told.is_some() {
-                batch.steps.push(state.step.clone());
-            }
-        }
-        for Batch { numbers, dtype, updates, steps, .. } in batches {
-            let known = programs.iter().position(|(f, d, _)| *f == flags && *d == dtype);
-            let at = known.unwrap_or_else(|| {
-                programs.push((flags, dtype, program::<A>(flags, dtype, numbers.len())));
-                programs.len() - 1
-            });
-            let numbers: Vec<Scalar> = numbers.iter().map(|&number| number.into()).collect();
-            let tensors: Vec<_> = updates.iter().map(Update::tensors).collect();
-            let live = told
-                .clone()
-                .and_then(|told| Live::captured(|| move || told.lock().again(flags, &steps)));
-            let kernel = Kernel::with(&programs[at].2, &numbers).live(live.as_ref());
-            B::map_each_into(kernel, &tensors);
-        }
-    }
-}
-
-/// Updates that one program does with the same numbers.
-struct Batch<B: Backend> {
-    numbers: Numbers,
-    dtype: DType,
-    device: B::Device,
-    step: u64,
-    updates: Vec<Update<B>>,
-    /// The parameters' counts, for the replays of a captured step.
-    steps: Vec<Arc<AtomicU64>>,
-}
-
-impl<B: Backend> Update<B> {
-    /// Inputs and outputs of the program.
-    fn tensors(&self) -> (Vec<&Tensor<B>>, Vec<&Tensor<B>>) {
-        let outputs: Vec<_> = self.targets.iter().collect();
-        let mut inputs = outputs.clone();
-        inputs.insert(1, &self.grad);
-        (inputs, outputs)
-    }
-}
-
-/// The gradient of a parameter (of its shape and dtype, as `set_grad` has checked), apart from the
-/// parameter's memory.
-fn gradient<B: Backend>(param: &Tensor<B>) -> Option<Tensor<B>> {
-    let grad = param.grad()?.detach();
-    let apart = !B::shares_storage(param, &grad) || param.layout() == grad.layout();
-    Some(if apart { grad } else { grad.copy() })
-}
-
-impl<B: Backend> State<B> {
-    /// Makes what is missing and brings the rest to where the parameter is; slots that the options no
-    /// longer use are dropped. True if something was made.
-    fn prepare(&mut self, names: &[&'static str], param: &Tensor<B>, initial: f64) -> bool {
-        let mut fresh = false;
-        let mut old = std::mem::take(&mut self.slots);
-        for &name in names {
-            let slot = match old.iter().position(|(known, _)| *known == name) {
-                Some(at) => beside(&old.swap_remove(at).1, param),
-                None => {
-                    fresh = true;
-                    Tensor::full(param.dims(), initial, (param.device(), param.dtype()))
-                }
-            };
-            self.slots.push((name, slot));
-        }
-        fresh
-    }
-
-    /// Whether there is nothing to make or to bring.
-    fn is_ready(&self, names: &[&'static str], param: &Tensor<B>) -> bool {
-        let ready =
-            |slot: &Tensor<B>| slot.device() == param.device() && slot.dtype() == param.dtype();
-        names.iter().all(|&name| self.slots.iter().any(|(n, slot)| *n == name && ready(slot)))
-    }
-}
-
-/// The tensor on the device and in the dtype of `param`.
-pub(crate) fn beside<B: Backend>(x: &Tensor<B>, param: &Tensor<B>) -> Tensor<B> {
-    x.to(param.device()).to_dtype(param.dtype())
 }

@@ -2,13 +2,12 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_tensor_core::graph::Params;
 use kiln_tensor_core::{Error, Result};
 use parking_lot::Mutex;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Elementwise, Numbers, Past};
 
 /// Options, with a copy for captured steps once there are some.
 #[derive(Debug)]
@@ -70,10 +69,10 @@ impl<A> Deref for Options<A> {
     }
 }
 
-impl<A: Algorithm> Told<A> {
+impl<A: Elementwise> Told<A> {
     /// Counts another update of parameters that have had as many, and gives its numbers; `flags` are those that
     /// the program was written for.
-    pub(crate) fn again(&self, flags: A::Flags, steps: &[Arc<AtomicU64>]) -> Result<Params> {
+    pub(crate) fn again(&self, flags: A::Flags, counts: &[Arc<Mutex<Count>>]) -> Result<Params> {
         let why = if self.replaced {
             Some("the optimizer has loaded another state".to_owned())
         } else if self.options.flags() != flags {
@@ -88,17 +87,28 @@ impl<A: Algorithm> Told<A> {
             let why = format!("{why} since the step was captured; capture it again");
             return Err(Error::Capture { op: A::NAME, why });
         }
-        let step = steps.iter().map(|step| counted(step)).max().unwrap_or_default();
-        Ok(self.options.numbers(step, false).into_iter().map(Into::into).collect())
+        let mut numbers = Numbers::new();
+        for count in counts {
+            numbers = self.options.numbers(&mut count.lock().next(false));
+        }
+        Ok(numbers.into_iter().map(Into::into).collect())
     }
 }
 
-/// Counts an update.
-pub(crate) fn counted(step: &AtomicU64) -> u64 {
-    // A file may have said that it was the last that can be counted.
-    let next = step.load(Ordering::Relaxed).saturating_add(1);
-    step.store(next, Ordering::Relaxed);
-    next
+/// How many updates a parameter has had, and the number that its algorithm carries from one to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Count {
+    pub(crate) step: u64,
+    pub(crate) kept: f64,
+}
+
+impl Count {
+    /// Counts an update.
+    pub(crate) fn next(&mut self, fresh: bool) -> Past<'_> {
+        // A file may have said that it was the last that can be counted.
+        self.step = self.step.saturating_add(1);
+        Past { step: self.step, fresh, kept: &mut self.kept }
+    }
 }
 
 /// The options of a group, to be changed; captured steps take them from when this is dropped.

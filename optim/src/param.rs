@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use kiln_nn::Param;
 use kiln_tensor_core::{Backend, Error, Tensor, raise};
+use parking_lot::Mutex;
 
 use crate::algorithm::Algorithm;
-use crate::options::{Options, OptionsMut};
+use crate::options::{Count, Options, OptionsMut};
 
 /// Gives the current tensor of a parameter: another one after the parameter has been moved.
 pub type Handle<B> = Arc<dyn Fn() -> Tensor<B> + Send + Sync>;
@@ -62,14 +62,14 @@ pub struct ParamGroup<B: Backend, A> {
 
 /// What an optimizer keeps for one parameter.
 pub(crate) struct State<B: Backend> {
-    /// How many updates there were; captured steps count too.
-    pub(crate) step: Arc<AtomicU64>,
+    /// The updates that there were; captured steps count too.
+    pub(crate) count: Arc<Mutex<Count>>,
     pub(crate) slots: Vec<(&'static str, Tensor<B>)>,
 }
 
 impl<B: Backend> Default for State<B> {
     fn default() -> Self {
-        State { step: Arc::default(), slots: Vec::new() }
+        State { count: Arc::default(), slots: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Numbers, Updated, lerp, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, lerp, options};
 
 /// RMSprop (Hinton's lecture 6e, 2012), optionally centered (Graves 2013): `torch.optim.RMSprop`.
 ///
@@ -49,7 +49,17 @@ impl Algorithm for RMSpropOptions {
         }
     }
 
-    fn numbers(&self, _: u64, _: bool) -> Numbers {
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, Some(&mut self.momentum))
+    }
+
+    fn invalid(&self) -> Option<String> {
+        self.out_of_domain()
+    }
+}
+
+impl Elementwise for RMSpropOptions {
+    fn numbers(&self, _: &mut Past<'_>) -> Numbers {
         smallvec![self.lr, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay, self.momentum]
     }
 
@@ -78,13 +88,5 @@ impl Algorithm for RMSpropOptions {
         };
         state.insert(0, param);
         state
-    }
-
-    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
-        (&mut self.lr, Some(&mut self.momentum))
-    }
-
-    fn invalid(&self) -> Option<String> {
-        self.out_of_domain()
     }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Numbers, Updated, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, options};
 
 /// Stochastic gradient descent, optionally with (Nesterov's) momentum: `torch.optim.SGD`.
 ///
@@ -40,9 +40,25 @@ impl Algorithm for SGDOptions {
         if momentum { &["momentum_buffer"] } else { &[] }
     }
 
-    fn numbers(&self, _: u64, fresh: bool) -> Numbers {
+    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
+        (&mut self.lr, Some(&mut self.momentum))
+    }
+
+    fn invalid(&self) -> Option<String> {
+        self.out_of_domain()
+    }
+
+    fn conflict(&self) -> Option<String> {
+        let wrong = self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0);
+        wrong.then(|| "nesterov needs a momentum and no dampening".into())
+    }
+}
+
+impl Elementwise for SGDOptions {
+    fn numbers(&self, past: &mut Past<'_>) -> Numbers {
         // A new buffer (of zeros) becomes the gradient, without dampening.
-        let (keep, take) = if fresh { (0.0, 1.0) } else { (self.momentum, 1.0 - self.dampening) };
+        let (keep, take) =
+            if past.fresh { (0.0, 1.0) } else { (self.momentum, 1.0 - self.dampening) };
         smallvec![self.lr, self.weight_decay, self.momentum, keep, take]
     }
 
@@ -58,18 +74,5 @@ impl Algorithm for SGDOptions {
         let buf = x.slots[0] * keep + grad * take;
         let step = if nesterov { grad + buf * mu } else { buf };
         smallvec![x.param - step * lr, buf]
-    }
-
-    fn tuned(&mut self) -> (&mut f64, Option<&mut f64>) {
-        (&mut self.lr, Some(&mut self.momentum))
-    }
-
-    fn invalid(&self) -> Option<String> {
-        self.out_of_domain()
-    }
-
-    fn conflict(&self) -> Option<String> {
-        let wrong = self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0);
-        wrong.then(|| "nesterov needs a momentum and no dampening".into())
     }
 }

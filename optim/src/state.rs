@@ -1,15 +1,17 @@
 //! What must be kept of an optimizer to go on exactly where it stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_nn::StateDict;
 use kiln_tensor_core::{Backend, Error, Result};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
-use crate::optimizer::{Optimizer, beside};
+use crate::optimizer::Optimizer;
+use crate::options::Count;
 use crate::param::State;
+use crate::step::beside;
 
 /// The entry of a state dict's metadata that holds what is not a tensor.
 const KEY: &str = "optimizer";
@@ -19,8 +21,9 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     ///
     /// The tensors are called `state.<parameter>.<name>`, as in `state.0.exp_avg`, with parameters
     /// counted through all groups. The metadata has an entry `optimizer`, a JSON text with its `name`;
-    /// `param_groups`, the options of each group and the numbers of its `params`; and `steps`, the
-    /// number of updates of each parameter.
+    /// `param_groups`, the options of each group and the numbers of its `params`; `steps`, the
+    /// number of updates of each parameter; and, where the algorithm carries a number from update to update
+    /// (NAdam, ASGD), `kept`, those.
     ///
     /// The tensors are handles to those that the next step writes to, as in PyTorch: save or `copy` them
     /// before it.
@@ -34,7 +37,8 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
     /// # }
     /// ```
     pub fn state_dict(&self) -> StateDict<B> {
-        let (mut state_dict, mut groups, mut steps) = (StateDict::new(), Vec::new(), Vec::new());
+        let (mut state_dict, mut groups) = (StateDict::new(), Vec::new());
+        let (mut steps, mut kept) = (Vec::new(), Vec::new());
         for group in &self.groups {
             let Ok(Value::Object(mut entry)) = serde_json::to_value(&*group.options) else {
                 unreachable!("options are a struct of numbers and flags")
@@ -48,10 +52,15 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
                 for (name, tensor) in state.slots.iter().filter(|(name, _)| names.contains(name)) {
                     state_dict.insert(format!("state.{}.{name}", steps.len()), tensor.clone());
                 }
-                steps.push(state.step.load(Ordering::Relaxed));
+                let count = *state.count.lock();
+                steps.push(count.step);
+                kept.push(count.kept);
             }
         }
-        let rest = json!({"name": A::NAME, "param_groups": groups, "steps": steps});
+        let mut rest = json!({"name": A::NAME, "param_groups": groups, "steps": steps});
+        if kept.iter().any(|&number| number != 0.0) {
+            rest["kept"] = json!(kept);
+        }
         state_dict.metadata_mut().insert(KEY.into(), rest.to_string());
         state_dict
     }
@@ -73,6 +82,14 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
         let entries = list(&rest["param_groups"], self.groups.len(), "param_groups")?;
         let count = self.groups.iter().map(|group| group.states.len()).sum();
         let mut steps = list(&rest["steps"], count, "steps")?.iter();
+        let mut kept = match &rest["kept"] {
+            Value::Null => vec![0.0; count],
+            numbers => list(numbers, count, "kept")?
+                .iter()
+                .map(|kept| kept.as_f64().ok_or_else(|| wrong("`kept` has no numbers".into())))
+                .collect::<Result<_>>()?,
+        }
+        .into_iter();
         let mut used = 0;
         let mut loaded = Vec::new();
         let mut number = 0;
@@ -81,21 +98,23 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
             let (options, initial_lr) = options::<A>(entry)?;
             let names = A::slots(options.flags());
             let mut states = Vec::new();
-            for (param, step) in group.params().zip(&mut steps) {
+            for ((param, step), kept) in group.params().zip(&mut steps).zip(&mut kept) {
                 let step = step.as_u64().ok_or_else(|| wrong("`steps` has no counts".into()))?;
                 let mut slots = Vec::new();
                 for &name in names {
                     let key = format!("state.{number}.{name}");
                     let Some(tensor) = state.get(&key) else { continue };
-                    if tensor.shape() != param.shape() {
-                        let (found, wanted) = (tensor.shape(), param.shape());
+                    let Some(wanted) = A::slot_shape(name, param.shape()) else { continue };
+                    if *tensor.shape() != wanted {
+                        let found = tensor.shape();
                         return Err(wrong(format!("{key} has shape {found}, not {wanted}")));
                     }
                     slots.push((name, beside(&tensor.detach().copy(), &param)));
                 }
                 used += slots.len();
                 number += 1;
-                states.push(State { step: Arc::new(AtomicU64::new(step)), slots });
+                let count = Arc::new(Mutex::new(Count { step, kept }));
+                states.push(State { count, slots });
             }
             loaded.push((options, initial_lr, states));
         }

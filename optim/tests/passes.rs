@@ -4,9 +4,7 @@ use kiln_autograd::Autograd;
 use kiln_backend_cpu::{Cpu, CpuDevice};
 use kiln_conformance::Spy;
 use kiln_conformance::spy::{Calls, watch};
-use kiln_optim::{
-    Adagrad, Adam, AdamW, Algorithm, Optimizer, RMSprop, SGD, clip_grad_norm_, clip_grad_value_,
-};
+use kiln_optim::*;
 use kiln_tensor_core::{DType, Tensor};
 
 type B = Autograd<Spy<Cpu>>;
@@ -28,7 +26,7 @@ fn kernels(calls: Calls) -> Vec<(&'static str, usize)> {
     calls.into_iter().filter(|(method, _)| !BOOKS.contains(method)).collect()
 }
 
-fn steps<A: Algorithm>(make: impl Fn(&[Tensor<B>]) -> Optimizer<B, A>) {
+fn steps<A: Step>(make: impl Fn(&[Tensor<B>]) -> Optimizer<B, A>) {
     for each in [1, 20] {
         let mut optimizer = make(&parameters(each));
         // The first step makes the state.
@@ -49,6 +47,13 @@ fn a_step_is_one_pass_for_each_dtype() {
     steps(|p| RMSprop::new(p));
     steps(|p| RMSprop::new(p).momentum(0.9).centered(true));
     steps(|p| Adagrad::new(p).lr_decay(0.1));
+    steps(|p| NAdam::new(p));
+    steps(|p| RAdam::new(p));
+    steps(|p| Adamax::new(p));
+    steps(|p| Adadelta::new(p));
+    steps(|p| Rprop::new(p));
+    steps(|p| ASGD::new(p));
+    steps(|p| Lion::new(p));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{B, assert_close, numbers, params, table};
 use kiln_optim::lr_scheduler::*;
-use kiln_optim::{Adam, Algorithm, Optimizer, SGD};
+use kiln_optim::{Adam, Optimizer, SGD, Step};
 use serde_json::Value;
 
 /// A scheduler of any kind.
@@ -139,7 +139,7 @@ fn schedules() -> BTreeMap<&'static str, Attach> {
 
 /// The optimizers of a row, fresh.
 fn optimizer(row: &Value) -> Box<dyn Schedulable> {
-    fn grouped<A: Algorithm>() -> Optimizer<B, A> {
+    fn grouped<A: Step>() -> Optimizer<B, A> {
         let params = params();
         let second = Optimizer::<B, A>::group(&params[2..]);
         let mut optimizer = Optimizer::new([Optimizer::group(&params[..2]), second]);

@@ -5,7 +5,7 @@ mod common;
 use common::{B, params, set_grads};
 use kiln_backend_cpu::CpuDevice;
 use kiln_nn::{Linear, ModuleExt, StateDict};
-use kiln_optim::{Adagrad, Adam, Algorithm, Optimizer, RMSprop, SGD};
+use kiln_optim::*;
 use kiln_tensor_core::{DType, Tensor, catch};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn rest(state: &StateDict<B>) -> Value {
     serde_json::from_str(&state.metadata()["optimizer"]).unwrap()
 }
 
-fn resumes<A: Algorithm>(make: impl Fn(&[Tensor<B>]) -> Optimizer<B, A>) {
+fn resumes<A: Step>(make: impl Fn(&[Tensor<B>]) -> Optimizer<B, A>) {
     let mut ours = params();
     let mut optimizer = make(&ours);
     let run =
@@ -62,6 +62,14 @@ fn a_loaded_optimizer_goes_on_bit_for_bit() {
     resumes(|p| grouped!(Adam)(p).amsgrad(true).lr(0.1));
     resumes(|p| grouped!(RMSprop)(p).momentum(0.5).centered(true));
     resumes(|p| grouped!(Adagrad)(p).lr_decay(0.1).initial_accumulator_value(0.2));
+    resumes(|p| grouped!(NAdam)(p).weight_decay(0.1));
+    resumes(|p| grouped!(RAdam)(p).betas(0.9, 0.9));
+    resumes(|p| grouped!(Adamax)(p));
+    resumes(|p| grouped!(Adadelta)(p));
+    resumes(|p| grouped!(Rprop)(p));
+    resumes(|p| grouped!(ASGD)(p).t0(2.0).lambd(0.2));
+    resumes(|p| grouped!(Lion)(p).weight_decay(0.1));
+    resumes(|p| grouped!(Adafactor)(p));
 }
 
 #[test]

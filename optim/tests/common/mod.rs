@@ -28,12 +28,15 @@ pub fn numbers(list: &Value) -> Vec<f64> {
 }
 
 pub fn params() -> Vec<Tensor<B>> {
-    let shapes: [&[usize]; 3] = [&[2, 3], &[4], &[5]];
+    params_of(&[vec![2, 3], vec![4], vec![5]])
+}
+
+pub fn params_of(shapes: &[Vec<usize>]) -> Vec<Tensor<B>> {
     let start = |k: usize, i: usize| (((5 * i + 3 * k) % 13) as f64 - 6.0) / 4.0;
     (shapes.iter().enumerate())
         .map(|(k, shape)| {
             let data: Vec<f64> = (0..shape.iter().product()).map(|i| start(k, i)).collect();
-            Tensor::from_slice(&data, *shape, &CpuDevice).requires_grad_(true)
+            Tensor::from_slice(&data, shape.clone(), &CpuDevice).requires_grad_(true)
         })
         .collect()
 }
@@ -53,8 +56,15 @@ pub fn set_grads(params: &[Tensor<B>], t: usize) {
 /// Equal to 1e-12, relative above 1.
 #[track_caller]
 pub fn assert_close(ours: &[f64], theirs: &[f64], what: &str) {
+    assert_within(1e-12, ours, theirs, what);
+}
+
+/// Equal to `tolerance`, relative above 1.
+#[track_caller]
+pub fn assert_within(tolerance: f64, ours: &[f64], theirs: &[f64], what: &str) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     for (a, b) in ours.iter().zip(theirs) {
-        assert!((a - b).abs() <= 1e-12 * b.abs().max(1.0), "{what}: {a:e}, PyTorch has {b:e}");
+        let near = (a - b).abs() <= tolerance * b.abs().max(1.0);
+        assert!(near, "{what}: {a:e}, PyTorch has {b:e}");
     }
 }

@@ -21,6 +21,9 @@ HERE = pathlib.Path(__file__).parent
 STEPS = 8
 KEPT = [1, 2, 5, 8]
 SHAPES = [[2, 3], [4], [5]]  # the last one forms a group of its own
+MATRICES = [[2, 3], [4, 1], [5, 2]]
+# Some optimizers keep scalars in the default dtype.
+torch.set_default_dtype(torch.float64)
 
 
 def write(name, table):
@@ -36,10 +39,10 @@ def gradient(k, i, t, value):
     return ((7 * i + 3 * t + k) % 11 - 5) / 8 + value / 4
 
 
-def params():
+def params(shapes=SHAPES):
     return [
         torch.tensor([start(k, i) for i in range(math.prod(s))], dtype=torch.float64).reshape(s)
-        for k, s in enumerate(SHAPES)
+        for k, s in enumerate(shapes)
     ]
 
 
@@ -52,30 +55,58 @@ def set_grads(tensors, t):
         ).reshape(p.shape)
 
 
+class Lion(torch.optim.Optimizer):
+    """The program of Chen et al. 2023, algorithm 2."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, maximize=False):
+        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay, maximize=maximize))
+
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                g = -p.grad if group["maximize"] else p.grad
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                update = (beta1 * m + (1 - beta1) * g).sign()
+                p.sub_(group["lr"] * (update + group["weight_decay"] * p))
+                m.copy_(beta2 * m + (1 - beta2) * g)
+
+
 def trajectory(name, options):
-    tensors = params()
+    shapes = MATRICES if name == "Muon" else SHAPES
+    tensors = params(shapes)
     groups = [{"params": tensors[:2]}, {"params": tensors[2:], "lr": 0.05, "weight_decay": 0.02}]
-    optimizer = getattr(torch.optim, name)(groups, **options)
+    theirs = {k: v for k, v in options.items() if k != "ns_dtype"}
+    optimizer = (Lion if name == "Lion" else getattr(torch.optim, name))(groups, **theirs)
     kept = []
     for t in range(1, STEPS + 1):
         set_grads(tensors, t)
+        # PyTorch's Muon has no choice of the dtype that it orthogonalizes in.
+        bfloat16 = torch.bfloat16
+        if options.get("ns_dtype") == "parameter":
+            torch.bfloat16 = torch.float64
         optimizer.step()
+        torch.bfloat16 = bfloat16
         if t in KEPT:
             kept.append([p.flatten().tolist() for p in tensors])
         if t == 4:
             for group in optimizer.param_groups:
                 group["lr"] *= 0.5
+                if "momentum" in group:
+                    group["momentum"] *= 0.9
+                if "betas" in group:
+                    group["betas"] = (0.9 * group["betas"][0], group["betas"][1])
     state = [
-        {k: v.flatten().tolist() for k, v in optimizer.state[p].items() if k != "step" and v is not None}
+        {k: v.flatten().tolist() for k, v in optimizer.state[p].items() if torch.is_tensor(v) and v.ndim > 0}
         for p in tensors
     ]
-    return {"optimizer": name, "options": options, "params": kept, "state": state}
+    return {"optimizer": name, "options": options, "shapes": shapes, "params": kept, "state": state}
 
 
 def combinations(name, **choices):
     for values in itertools.product(*choices.values()):
         options = dict(zip(choices, values))
-        if options.get("nesterov") and (options["momentum"] == 0 or options["dampening"] != 0):
+        if options.get("nesterov") and (options["momentum"] == 0 or options.get("dampening")):
             continue
         if name == "SGD" and options["momentum"] == 0 and options["dampening"] != 0:
             continue
@@ -85,7 +116,8 @@ def combinations(name, **choices):
 def optimizers():
     flag = [False, True]
     decay = [0.0, 0.1]
-    yield from (trajectory(n, {}) for n in ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+    names = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD"]
+    yield from (trajectory(n, {}) for n in [*names, "Adafactor", "Lion", "Muon"])
     yield from combinations(
         "SGD", lr=[0.1], momentum=[0.0, 0.9], dampening=[0.0, 0.3], weight_decay=decay, nesterov=flag,
         maximize=flag,
@@ -103,6 +135,70 @@ def optimizers():
         "Adagrad", lr=[0.1], lr_decay=[0.0, 0.2], weight_decay=decay, initial_accumulator_value=[0.0, 0.5],
         eps=[1e-3], maximize=flag,
     )
+    for name, more in [("NAdam", {"momentum_decay": [4e-3, 0.5]}), ("RAdam", {})]:
+        yield from combinations(
+            name, lr=[0.1], betas=[[0.9, 0.9], [0.3, 0.6]], eps=[1e-3], weight_decay=decay,
+            decoupled_weight_decay=flag, maximize=flag, **more,
+        )
+    yield from combinations(
+        "Adamax", lr=[0.1], betas=[[0.9, 0.999], [0.3, 0.6]], eps=[1e-3], weight_decay=decay, maximize=flag
+    )
+    yield from combinations("Adadelta", lr=[0.5], rho=[0.9, 0.2], eps=[1e-3], weight_decay=decay, maximize=flag)
+    yield from combinations(
+        "Rprop", lr=[0.1, 0.5], etas=[[0.5, 1.2], [0.9, 3.0]], step_sizes=[[0.08, 0.3]], maximize=flag
+    )
+    yield from combinations(
+        "ASGD", lr=[0.1], lambd=[1e-4, 0.3], alpha=[0.75, 2.0], t0=[1e6, 2.0], weight_decay=decay, maximize=flag
+    )
+    yield from combinations(
+        "Adafactor", lr=[0.1, 10.0], beta2_decay=[-0.8, -0.1], eps=[[None, 1e-3], [0.5, 2.0]], d=[1.0, 2.0],
+        weight_decay=decay, maximize=flag,
+    )
+    yield from combinations("Lion", lr=[0.1], betas=[[0.9, 0.99], [0.3, 0.6]], weight_decay=decay, maximize=flag)
+    yield from combinations(
+        "Muon", lr=[0.1], weight_decay=decay, momentum=[0.95, 0.2], nesterov=flag, ns_steps=[3, 5],
+        adjust_lr_fn=["original", "match_rms_adamw", "spectral_unclamped"], ns_dtype=["parameter"],
+    )
+    yield from combinations("Muon", lr=[0.1], ns_coefficients=[[3.0, -3.2, 1.2]], eps=[2.0], ns_dtype=["parameter"])
+
+
+def valley(x, y):
+    """Rosenbrock's function of x, and a bowl of y."""
+    steep = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+    return steep + ((y - 0.5) ** 2 * torch.arange(1.0, 5.0).reshape(2, 2)).sum() + y.sum() * x.sum() / 8
+
+
+def lbfgs(options, steps):
+    x = torch.tensor([-1.25, 1.0, 0.5], requires_grad=True)
+    y = torch.tensor([[1.5, -0.5], [0.25, 2.0]], requires_grad=True)
+    optimizer = torch.optim.LBFGS([x, y], **options)
+    sign = -1 if options.get("maximize") else 1
+    rows = []
+    for _ in range(steps):
+        def closure():
+            optimizer.zero_grad()
+            loss = sign * valley(x, y)
+            loss.backward()
+            return loss
+
+        loss = optimizer.step(closure).item()
+        evals = optimizer.state[x]["func_evals"]
+        rows.append({"loss": loss, "evals": evals, "params": [*x.tolist(), *y.flatten().tolist()]})
+    return {"options": options, "rows": rows}
+
+
+def lbfgs_runs():
+    yield lbfgs({"line_search_fn": "strong_wolfe"}, 3)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "max_iter": 4}, 6)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "max_iter": 1}, 12)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "history_size": 2, "max_iter": 5, "lr": 0.5}, 6)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "max_iter": 6, "max_eval": 4, "lr": 3.0}, 8)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "maximize": True, "max_iter": 3}, 4)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "tolerance_grad": 1e-2, "max_iter": 30}, 3)
+    yield lbfgs({"line_search_fn": "strong_wolfe", "tolerance_change": 1e-2, "max_iter": 30}, 5)
+    yield lbfgs({"lr": 0.01}, 2)
+    yield lbfgs({"lr": 0.1, "max_iter": 3, "history_size": 2}, 6)
+    yield lbfgs({"lr": 0.1, "max_iter": 8, "max_eval": 4, "maximize": True}, 3)
 
 
 def clipping():
@@ -253,5 +349,6 @@ def schedules():
 
 warnings.simplefilter("ignore")
 write("optimizers.json.gz", list(optimizers()))
+write("lbfgs.json.gz", list(lbfgs_runs()))
 write("clipping.json.gz", list(clipping()))
 write("schedulers.json.gz", list(schedules()))
