@@ -10,8 +10,8 @@ void __attribute__((overloadable, convergent)) barrier(cl_mem_fence_flags);
 #define TWO(name) float PURE name(float, float); double PURE name(double, double);
 ONE(fabs) ONE(floor) ONE(ceil) ONE(rint) ONE(trunc) ONE(sqrt) ONE(exp) ONE(expm1) ONE(log) ONE(log2)
 ONE(log10) ONE(log1p) ONE(sin) ONE(cos) ONE(tan) ONE(asin) ONE(acos) ONE(atan) ONE(sinh) ONE(cosh)
-ONE(tanh) ONE(asinh) ONE(acosh) ONE(atanh) ONE(erf)
-TWO(fmod) TWO(pow) TWO(atan2) TWO(fmax) TWO(fmin)
+ONE(tanh) ONE(asinh) ONE(acosh) ONE(atanh) ONE(erf) ONE(erfc) ONE(lgamma)
+TWO(fmod) TWO(pow) TWO(atan2) TWO(nextafter) TWO(fmax) TWO(fmin)
 float PURE fma(float, float, float); double PURE fma(double, double, double);
 #define LANES(n) \
   float##n PURE fma(float##n, float##n, float##n); double##n PURE fma(double##n, double##n, double##n); \

@@ -5,7 +5,7 @@ use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
 
 use kiln_conformance::table;
-use kiln_tensor_core::{BINARY, NUMBERED, UNARY};
+use kiln_tensor_core::{ALIASES, BINARY, NUMBERED, UNARY};
 
 /// Families and names.
 fn rows() -> BTreeSet<(&'static str, &'static str)> {
@@ -161,11 +161,16 @@ fn methods() -> BTreeSet<String> {
         }
     }
     let made_by_macros: Vec<_> = made_by_macros.into_iter().collect();
-    assert_eq!(made_by_macros, ["binary", "numbered", "unary"], "a macro that this test knows not");
+    assert_eq!(
+        made_by_macros,
+        ["alias", "binary", "numbered", "unary"],
+        "a macro that this test knows not"
+    );
     let unary = UNARY.iter().chain(NUMBERED).map(|op| op.name);
     for name in unary.chain(BINARY.iter().map(|op| op.name)) {
         methods.extend([name.to_owned(), format!("{name}_")]);
     }
+    methods.extend(ALIASES.iter().map(|(name, _)| (*name).to_owned()));
     assert!(
         methods.len() > 300,
         "{} methods found: is this test still reading them?",

@@ -38,9 +38,9 @@ pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use memory::{MemoryCounter, MemoryStats};
 pub use ops::{
-    ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedMany, FusedWith, IndexItem,
-    IntoIndex, NUMBERED, NewAxis, Operand, Options, PadMode, Reduction, Step, Steps, Takes, Term,
-    UNARY, Unary,
+    ALIASES, ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedMany, FusedWith,
+    IndexItem, IntoIndex, NUMBERED, NewAxis, Operand, Options, PadMode, Reduction, Step, Steps,
+    Takes, Term, UNARY, Unary,
 };
 pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};

@@ -4,6 +4,8 @@
 //! do and sums a power series that is long enough for the element type, so one text serves `f32` and
 //! `f64`. The series are those of exp, artanh, sin and cos; only erf in `f32` uses fitted polynomials.
 
+use kiln_tensor_core::expr::special;
+
 use super::simd::{Arch, Float, FloatElem};
 
 /// What the functions need to know of an element type.
@@ -35,6 +37,8 @@ pub(crate) trait Math: FloatElem {
     const TRIG_TERMS: usize;
 
     fn erf<A: Arch>(x: Self::V<A>) -> Self::V<A>;
+    /// The number after `x` towards `y`.
+    fn next_after(x: Self, y: Self) -> Self;
 }
 
 impl Math for f32 {
@@ -69,6 +73,10 @@ impl Math for f32 {
         let s = a.mul(a).mul_add(num(ERF_SCALE), num(ERF_SHIFT));
         let y = a.mul_add(poly(s, &ERF), a.mul(num(0.5)));
         num(1.0).pick_min(y).flip_sign(x)
+    }
+
+    fn next_after(x: f32, y: f32) -> f32 {
+        special::next_after_f32(x, y)
     }
 }
 
@@ -116,6 +124,10 @@ impl Math for f64 {
     #[inline(always)]
     fn erf<A: Arch>(x: Self::V<A>) -> Self::V<A> {
         x.lanes(libm::erf)
+    }
+
+    fn next_after(x: f64, y: f64) -> f64 {
+        special::next_after(x, y)
     }
 }
 

@@ -4,6 +4,7 @@ mod functions;
 mod locate;
 mod operand;
 pub(crate) mod program;
+mod special;
 mod tree;
 
 use std::borrow::Cow;
@@ -36,7 +37,9 @@ pub(crate) fn whole(traits: &Traits, body: &str) -> String {
         body = Cow::Owned(reporting(&body));
     }
     let functions = functions::functions(traits.f64);
-    let _ = write!(source, "{target}\n{}\n{functions}\n{body}", include_str!("prelude.h"));
+    let special = special::functions(&body, traits.f64);
+    let prelude = include_str!("prelude.h");
+    let _ = write!(source, "{target}\n{prelude}\n{functions}\n{special}{body}");
     source
 }
 

@@ -45,7 +45,7 @@ fn value(expr: &Expr, instr: &Instr) -> String {
         }
         Op::Unary(op) if of(0).is_float() => float_unary(op, &arg(0), computed(of(0))),
         Op::Unary(op) => whole_unary(op, &arg(0), instr.dtype),
-        Op::Binary(op) if float => float_binary(op, &arg(0), &arg(1)),
+        Op::Binary(op) if float => float_binary(op, &arg(0), &arg(1), ty),
         Op::Binary(op) if instr.dtype == DType::Bool => bool_binary(op, &arg(0), &arg(1)),
         Op::Binary(op) => whole_binary(op, &arg(0), &arg(1), ty),
         Op::Compare(op) => format!("({} {} {})", arg(0), sign(op), arg(1)),
@@ -113,6 +113,12 @@ fn float_unary(op: UnaryOp, x: &str, ty: &str) -> String {
         UnaryOp::Acosh => "acosh",
         UnaryOp::Atanh => "atanh",
         UnaryOp::Erf => "erf",
+        UnaryOp::Erfc => "erfc",
+        UnaryOp::Lgamma => "lgamma",
+        UnaryOp::Erfinv => return format!("erfinv_{ty}({x})"),
+        UnaryOp::Digamma => return format!("digamma_{ty}({x})"),
+        UnaryOp::I0e => return format!("i0e_{ty}({x})"),
+        UnaryOp::I1e => return format!("i1e_{ty}({x})"),
     };
     format!("{name}({x})")
 }
@@ -130,7 +136,7 @@ fn whole_unary(op: UnaryOp, x: &str, dtype: DType) -> String {
     }
 }
 
-fn float_binary(op: BinaryOp, a: &str, b: &str) -> String {
+fn float_binary(op: BinaryOp, a: &str, b: &str, ty: &str) -> String {
     match op {
         BinaryOp::Add => format!("{a} + {b}"),
         BinaryOp::Sub => format!("{a} - {b}"),
@@ -141,7 +147,9 @@ fn float_binary(op: BinaryOp, a: &str, b: &str) -> String {
         BinaryOp::Max => format!("({a} != {a} || {a} > {b}) ? {a} : {b}"),
         BinaryOp::Min => format!("({a} != {a} || {a} < {b}) ? {a} : {b}"),
         BinaryOp::Atan2 => format!("atan2({a}, {b})"),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => {
+        BinaryOp::Zeta => format!("zeta_{ty}({a}, {b})"),
+        BinaryOp::NextAfter => format!("nextafter({a}, {b})"),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Gcd => {
             unreachable!("{op:?}: integers and bools only")
         }
     }
@@ -170,7 +178,8 @@ fn whole_binary(op: BinaryOp, a: &str, b: &str, ty: &str) -> String {
         BinaryOp::And => return format!("{a} & {b}"),
         BinaryOp::Or => return format!("{a} | {b}"),
         BinaryOp::Xor => return format!("{a} ^ {b}"),
-        BinaryOp::Atan2 => unreachable!("floats only"),
+        BinaryOp::Gcd => "gcd",
+        BinaryOp::Atan2 | BinaryOp::Zeta | BinaryOp::NextAfter => unreachable!("floats only"),
     };
     format!("{name}_{ty}({a}, {b})")
 }

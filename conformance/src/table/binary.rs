@@ -2,6 +2,8 @@
 
 use kiln_tensor_core::DType;
 
+use super::plain::values;
+use super::special;
 use super::{Kink, Oracle, in_place, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::{FLOATS, INTS, NUMBERS};
@@ -16,6 +18,9 @@ const ALL: &[DType] = &DType::ALL;
 const ANY: Fill = NORMAL.special();
 const NONZERO: Fill = Fill::within(0.4, 2.0).special().divisor();
 const BASE: Fill = Fill::within(0.5, 2.0).special();
+const AWAY: Fill = ANY.kinks(&[0.0]);
+const TENS: Fill = Fill::within(-10.0, 10.0);
+const PLACES: Fill = Fill::within(-1.0, 9.0);
 const EXPONENT: Fill = Fill::within(0.0, 3.0);
 /// Values that keep apart from [`OTHERS`].
 const SOME: Fill = Fill { spacing: 0.5, ..ANY };
@@ -40,7 +45,8 @@ fn pair(g: &mut Gen, dtypes: &[DType], left: Fill, right: Fill) -> Sample {
 /// at jumps, order.
 macro_rules! binary {
     (($d:tt) $($name:ident $in_place:ident $dtypes:ident $left:ident $right:ident |$a:ident, $b:ident| $formula:expr,
-        $tolerance:ident, [$(($x:literal, $y:literal) => ($dx:literal, $dy:literal)),*] $order:literal;)*) => {
+        $tolerance:ident, [$(($x:literal, $y:literal) => ($dx:literal, $dy:literal)),*] $order:literal;)*
+        @ { $($rest:tt)* }) => {
         make_rows! { ($d) binary "binary"; $($name {
             dtypes: $dtypes,
             sample: |g| pair(g, $dtypes, $left, $right),
@@ -53,7 +59,7 @@ macro_rules! binary {
             tolerance: $tolerance,
             kinks: &[$(Kink { inputs: &[&[$x], &[$y]], args: &[], grads: &[&[$dx], &[$dy]] }),*],
             order: $order,
-        })* }
+        })* $($rest)* }
     };
 }
 
@@ -89,6 +95,8 @@ binary! { ($)
     remainder remainder_ NUMBERS DIVIDEND DIVISOR |a, b| floor_mod(a, b), ROUNDED, [] 2;
     fmod fmod_ NUMBERS DIVIDEND DIVISOR |a, b| a % b, ROUNDED, [] 2;
     floor_divide floor_divide_ NUMBERS DIVIDEND DIVISOR |a, b| floor_quotient(a, b), EXACT, [] 2;
+    trunc_divide trunc_divide_ NUMBERS DIVIDEND DIVISOR |a, b| (a / b).trunc(), EXACT, [] 2;
+    float_power float_power_ NUMBERS BASE EXPONENT |a, b| a.powf(b), LIBRARY, [] 2;
     maximum maximum_ ALL SOME OTHERS |a, b| larger(a, b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (1.0, 0.0)] 2;
     minimum minimum_ ALL SOME OTHERS |a, b| -larger(-a, -b), EXACT, [(1.0, 1.0) => (0.5, 0.5), (2.0, 1.0) => (0.0, 1.0)] 2;
     atan2 atan2_ NUMBERS NONZERO ANY |a, b| a.atan2(b), LIBRARY, [] 2;
@@ -108,5 +116,37 @@ binary! { ($)
     fmin fmin_ NUMBERS SOME OTHERS |a, b| a.min(b), EXACT, [(1.0, 1.0) => (0.5, 0.5)] 2;
     xlogy xlogy_ FLOATS NORMAL POSITIVE |a, b| if a == 0.0 { 0.0 } else { a * b.ln() }, LIBRARY, [] 2;
     logaddexp logaddexp_ FLOATS NORMAL NORMAL |a, b| a.max(b) + (-(a - b).abs()).exp().ln_1p(), SUMS, [] 2;
+    logaddexp2 logaddexp2_ FLOATS NORMAL NORMAL |a, b| a.max(b) + (-(a - b).abs()).exp2().ln_1p() / std::f64::consts::LN_2, SUMS, [] 2;
+    xlog1py xlog1py_ FLOATS NORMAL POSITIVE |a, b| if a == 0.0 { 0.0 } else { a * b.ln_1p() }, LIBRARY, [] 2;
+    copysign copysign_ FLOATS AWAY AWAY |a, b| if b.is_sign_negative() && !b.is_nan() { -a.abs() } else { a.abs() }, EXACT, [(0.0, -1.0) => (0.0, 0.0), (2.0, -0.0) => (-1.0, 0.0)] 2;
+    heaviside heaviside_ ALL AWAY ANY |a, b| if a == 0.0 { b } else { truth(a > 0.0) }, EXACT, [(0.0, 3.0) => (0.0, 1.0), (1.0, 3.0) => (0.0, 0.0)] 2;
+    ldexp ldexp_ FLOATS ANY EXPONENT |a, b| a * b.exp2(), LIBRARY, [] 2;
+    gcd gcd_ INTS ANY ANY |a, b| special::gcd(a, b), EXACT, [] 0;
+    lcm lcm_ INTS TENS TENS |a, b| if a * b == 0.0 { 0.0 } else { (a / special::gcd(a, b) * b).abs() }, EXACT, [] 0;
+    bitwise_left_shift bitwise_left_shift_ INTS ANY PLACES |a, b| if b < 0.0 { 0.0 } else { a * b.exp2() }, EXACT, [] 0;
+    bitwise_right_shift bitwise_right_shift_ INTS ANY PLACES |a, b| if b < 0.0 { -truth(a < 0.0) } else { (a / b.exp2()).floor() }, EXACT, [] 0;
     hypot hypot_ FLOATS POSITIVE POSITIVE |a, b| a.hypot(b), LIBRARY, [] 2;
+    @ {
+        nextafter {
+            dtypes: &[DType::F32, DType::F64],
+            sample: |g| {
+                let shape = g.shape(0..=4);
+                Sample::new([g.values(&shape, ANY), g.values(&shape, ANY)])
+            },
+            run: |x, _| {
+                let y = x[0].nextafter(&x[1]);
+                let written = in_place(&x[0], &y, |a| a.nextafter_(&x[1]));
+                vec![y, written]
+            },
+            oracle: Oracle::Values(|s| {
+                let [a, b] = [0, 1].map(|i| values(&s.inputs[i]));
+                let single = s.inputs[0].dtype == DType::F32;
+                let y: Vec<f64> = a.iter().zip(&b).map(|(&a, &b)| special::next_after(single, a, b)).collect();
+                vec![y.clone(), y]
+            }),
+            tolerance: EXACT,
+            kinks: &[],
+            order: 2,
+        }
+    }
 }

@@ -34,6 +34,7 @@ pub mod random;
 pub mod ranges;
 pub mod reductions;
 pub mod shaping;
+mod special;
 pub mod ternary;
 pub mod views;
 pub mod windows;

@@ -2,6 +2,7 @@
 
 use kiln_tensor_core::DType;
 
+use super::special;
 use super::{Kink, Oracle, in_place, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::{FLOATS, INTS, NUMBERS};
@@ -19,6 +20,18 @@ const CANCELS: Tolerance =
 
 const SHRINKS: Tolerance = Tolerance::new(4.0, 1.0, "a difference of nearly equal numbers");
 const WAVE: Tolerance = Tolerance::new(8.0, 1.0, "π·x is rounded before its sine is taken");
+
+const SPECIAL: Tolerance =
+    Tolerance::new(16.0, 16.0, "sums of numbers up to 16 that cancel, in f32 on some devices");
+const ROUGH: Tolerance =
+    Tolerance::new(16.0, 1e-30, "an approximation that a step of Newton's improves");
+const BESSEL: Tolerance =
+    Tolerance::new(64.0, 0.0, "an exponential of up to 100 and a series of 30 terms");
+const TAIL: Tolerance = Tolerance::new(
+    256.0,
+    1e-30,
+    "the square of x is in an exponent; it vanishes in f32 far above 0",
+);
 
 const THREES: &[f64] = &[-3.0, 3.0];
 const INTEGERS: &[f64] = &[-2.0, -1.0, 0.0, 1.0, 2.0];
@@ -117,6 +130,18 @@ unary! { ($)
     acosh acosh_ NUMBERS 1.2..3.0 SMOOTH |x| libm::acosh(x), LIBRARY, [] 2;
     atanh atanh_ NUMBERS -0.8..0.8 SMOOTH |x| libm::atanh(x), LIBRARY, [] 2;
     erf erf_ NUMBERS -2.0..2.0 SMOOTH |x| libm::erf(x), LIBRARY, [] 2;
+    erfc erfc_ FLOATS -2.0..2.0 SMOOTH |x| special::erfc(x), TAIL, [] 2;
+    erfinv erfinv_ FLOATS -0.9..0.9 SMOOTH |x| special::erfinv(x), ROUGH, [] 2;
+    ndtr ndtr_ FLOATS -2.0..2.0 SMOOTH |x| 0.5 * special::erfc(-x / 2f64.sqrt()), TAIL, [] 2;
+    lgamma lgamma_ FLOATS 0.3..3.0 SMOOTH |x| special::lgamma(x), SPECIAL, [] 2;
+    digamma digamma_ FLOATS 0.3..3.0 SMOOTH |x| special::digamma(x), SPECIAL, [] 2;
+    i0 i0_ FLOATS -2.0..2.0 SMOOTH |x| if x.is_infinite() { x.abs() } else { special::bessel(0, x) * x.abs().exp() }, BESSEL, [0.0 => 0.0] 2;
+    i0e i0e_ FLOATS -2.0..2.0 ZERO |x| special::bessel(0, x), BESSEL, [0.0 => 0.0] 2;
+    i1 i1_ FLOATS -2.0..2.0 SMOOTH |x| if x.is_infinite() { x } else { special::bessel(1, x) * x.abs().exp() }, BESSEL, [0.0 => 0.5] 2;
+    i1e i1e_ FLOATS -2.0..2.0 ZERO |x| special::bessel(1, x), BESSEL, [0.0 => 0.5] 2;
+    logit logit_ FLOATS 0.1..0.9 SMOOTH |x| (x / (1.0 - x)).ln(), SPECIAL, [] 2;
+    signbit signbit_ ALL -2.0..2.0 SMOOTH |x| truth(x.is_sign_negative() && !x.is_nan()), EXACT, [] 0;
+    angle angle_ FLOATS -2.0..2.0 ZERO |x| if x < 0.0 { std::f64::consts::PI } else if x.is_nan() { x } else { 0.0 }, ROUNDED, [0.0 => 0.0, -1.0 => 0.0] 2;
     floor floor_ NUMBERS -2.0..2.0 INTEGERS |x| x.floor(), EXACT, [1.0 => 0.0] 2;
     ceil ceil_ NUMBERS -2.0..2.0 INTEGERS |x| x.ceil(), EXACT, [1.0 => 0.0] 2;
     round round_ NUMBERS -2.0..2.0 HALVES |x| x.round_ties_even(), EXACT, [0.5 => 0.0] 2;

@@ -1,7 +1,7 @@
 //! The meaning of a program, one scalar at a time. Slow and plain: it folds constants, is what backends are
 //! compared with, and runs programs on backends that have nothing faster. Floats are held in `f64` throughout.
 
-use super::{BinaryOp, CmpOp, Kernel, Op, UnaryOp};
+use super::{BinaryOp, CmpOp, Kernel, Op, UnaryOp, special};
 use crate::{DType, Scalar, philox};
 
 /// Runs a program on one element after the other, in room that it makes once.
@@ -124,7 +124,7 @@ fn apply(op: Op, dtype: DType, args: [(Scalar, DType); 3]) -> Scalar {
             Scalar::Bool(x) => Scalar::Bool(if op == UnaryOp::Not { !x } else { x }),
         },
         Op::Binary(op) => match (a, b) {
-            (Scalar::F64(x), Scalar::F64(y)) => Scalar::F64(float_binary(op, x, y)),
+            (Scalar::F64(x), Scalar::F64(y)) => Scalar::F64(float_binary(op, x, y, dtype)),
             (Scalar::Bool(x), Scalar::Bool(y)) => Scalar::Bool(bool_binary(op, x, y)),
             _ => held(int_binary(op, a.to_i64(), b.to_i64(), dtype), dtype),
         },
@@ -186,6 +186,12 @@ fn float_unary(op: UnaryOp, x: f64) -> Scalar {
         UnaryOp::Acosh => libm::acosh(x),
         UnaryOp::Atanh => libm::atanh(x),
         UnaryOp::Erf => libm::erf(x),
+        UnaryOp::Erfc => libm::erfc(x),
+        UnaryOp::Erfinv => special::erfinv(x),
+        UnaryOp::Lgamma => libm::lgamma(x),
+        UnaryOp::Digamma => special::digamma(x),
+        UnaryOp::I0e => special::i0e(x),
+        UnaryOp::I1e => special::i1e(x),
         UnaryOp::IsNan => return Scalar::Bool(x.is_nan()),
         UnaryOp::IsInf => return Scalar::Bool(x.is_infinite()),
         UnaryOp::Not => unreachable!("not: integers and bools only"),
@@ -202,7 +208,7 @@ fn int_unary(op: UnaryOp, x: i64) -> i64 {
     }
 }
 
-fn float_binary(op: BinaryOp, x: f64, y: f64) -> f64 {
+fn float_binary(op: BinaryOp, x: f64, y: f64, dtype: DType) -> f64 {
     match op {
         BinaryOp::Add => x + y,
         BinaryOp::Sub => x - y,
@@ -214,7 +220,10 @@ fn float_binary(op: BinaryOp, x: f64, y: f64) -> f64 {
         BinaryOp::Min if x.is_nan() || x < y => x,
         BinaryOp::Max | BinaryOp::Min => y,
         BinaryOp::Atan2 => x.atan2(y),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => {
+        BinaryOp::Zeta => special::zeta(x, y),
+        BinaryOp::NextAfter if dtype == DType::F64 => special::next_after(x, y),
+        BinaryOp::NextAfter => f64::from(special::next_after_f32(x as f32, y as f32)),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Gcd => {
             unreachable!("{op:?}: integers and bools only")
         }
     }
@@ -234,7 +243,10 @@ fn int_binary(op: BinaryOp, x: i64, y: i64, dtype: DType) -> i64 {
         BinaryOp::And => x & y,
         BinaryOp::Or => x | y,
         BinaryOp::Xor => x ^ y,
-        BinaryOp::Atan2 => unreachable!("atan2: floats only"),
+        BinaryOp::Gcd => special::gcd(x, y),
+        BinaryOp::Atan2 | BinaryOp::Zeta | BinaryOp::NextAfter => {
+            unreachable!("{op:?}: floats only")
+        }
     }
 }
 

@@ -137,6 +137,17 @@ fn unary<'b>(op: UnaryOp, x: Val<'b>, y: Val<'b>, g: Val<'b>) -> Option<Val<'b>>
         UnaryOp::Acosh => g * (x * x - 1.0).rsqrt(),
         UnaryOp::Atanh => g / (x.lit(1.0) - x * x),
         UnaryOp::Erf => g * (-(x * x)).exp() * FRAC_2_SQRT_PI,
+        UnaryOp::Erfc => -(g * (-(x * x)).exp() * FRAC_2_SQRT_PI),
+        UnaryOp::Erfinv => g * (y * y).exp() / FRAC_2_SQRT_PI,
+        UnaryOp::Lgamma => g * x.digamma(),
+        UnaryOp::Digamma => g * x.zeta(2.0),
+        UnaryOp::I0e => g * (x.i1e() - x.sign() * y),
+        // I₁(x) / x is ½ at 0.
+        UnaryOp::I1e => {
+            let zero = x.eq(0.0);
+            let slope = zero.select(x.lit(0.5), y / zero.select(x.lit(1.0), x));
+            g * (x.i0e() - x.sign() * y - slope)
+        }
         UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round | UnaryOp::Trunc => {
             return None;
         }
@@ -176,6 +187,9 @@ fn binary<'b>(
             let scaled = g / norm.eq(0.0).select(norm.lit(1.0), norm);
             [Some(scaled * b), Some(-(scaled * a))]
         }
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => [None, None],
+        // Nothing differentiates zeta in its exponent, which `Val::zeta` takes as a number.
+        BinaryOp::Zeta => [None, Some(-(g * a * b.zeta(a + 1.0)))],
+        BinaryOp::NextAfter => [Some(g), None],
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Gcd => [None, None],
     }
 }

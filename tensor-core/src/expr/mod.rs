@@ -9,6 +9,7 @@ mod eval;
 mod grad;
 mod operators;
 mod print;
+pub mod special;
 mod val;
 
 use std::any::Any;
@@ -147,6 +148,17 @@ pub enum UnaryOp {
     Acosh,
     Atanh,
     Erf,
+    /// 1 − erf, without cancellation.
+    Erfc,
+    /// The inverse of erf.
+    Erfinv,
+    /// ln |Γ|
+    Lgamma,
+    Digamma,
+    /// e^−|x| · I₀(x)
+    I0e,
+    /// e^−|x| · I₁(x)
+    I1e,
     /// Gives bool.
     IsNan,
     /// Gives bool.
@@ -174,6 +186,12 @@ pub enum BinaryOp {
     Min,
     /// The angle of the point (b, a), floats only.
     Atan2,
+    /// Hurwitz' zeta ζ(a, b), floats only; differentiable in b.
+    Zeta,
+    /// The number after `a` towards `b`, `f64` and `f32` only.
+    NextAfter,
+    /// The greatest common divisor, integers only.
+    Gcd,
     /// Bitwise for integers, logical for bool.
     And,
     /// Bitwise for integers, logical for bool.

@@ -87,6 +87,8 @@ impl<'b> Val<'b> {
         let (a, b) = self.promoted(other.into_val(self));
         let fits = match op {
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => !a.dtype().is_float(),
+            BinaryOp::Gcd => a.dtype().is_int(),
+            BinaryOp::NextAfter => matches!(a.dtype(), DType::F64 | DType::F32),
             BinaryOp::Sub | BinaryOp::Div | BinaryOp::Rem | BinaryOp::Pow => {
                 a.dtype() != DType::Bool
             }
@@ -142,6 +144,34 @@ impl<'b> Val<'b> {
     /// The angle of the point (other, self).
     pub fn atan2(self, other: impl IntoVal<'b>) -> Val<'b> {
         self.cast(self.dtype().float()).binary(BinaryOp::Atan2, other)
+    }
+
+    /// Hurwitz' zeta ζ(s, self) = Σ (self + k)⁻ˢ; `s` is a number above 1, or a parameter.
+    pub fn zeta(self, s: impl IntoVal<'b>) -> Val<'b> {
+        let q = self.cast(self.dtype().float());
+        s.into_val(q).cast(q.dtype()).binary(BinaryOp::Zeta, q)
+    }
+
+    /// The number after `self` towards `other`, of those that the dtype has.
+    pub fn next_after(self, other: impl IntoVal<'b>) -> Val<'b> {
+        self.binary(BinaryOp::NextAfter, other)
+    }
+
+    /// The greatest common divisor of integers.
+    pub fn gcd(self, other: impl IntoVal<'b>) -> Val<'b> {
+        self.binary(BinaryOp::Gcd, other)
+    }
+
+    /// I₀(x), the modified Bessel function of order 0.
+    pub fn i0(self) -> Val<'b> {
+        let size = self.cast(self.dtype().float()).abs();
+        size.is_inf().select(size, self.i0e() * size.exp())
+    }
+
+    /// I₁(x), the modified Bessel function of order 1.
+    pub fn i1(self) -> Val<'b> {
+        let x = self.cast(self.dtype().float());
+        x.is_inf().select(x, self.i1e() * x.abs().exp())
     }
 
     /// Division that gives a float for integers too, as `/` on tensors does.
@@ -309,6 +339,12 @@ methods! { float:
     acosh Acosh "Inverse hyperbolic cosine.";
     atanh Atanh "Inverse hyperbolic tangent.";
     erf Erf "The error function.";
+    erfc Erfc "1 − erf, without cancellation.";
+    erfinv Erfinv "The inverse of the error function.";
+    lgamma Lgamma "ln |Γ(x)|";
+    digamma Digamma "The derivative of ln Γ.";
+    i0e I0e "e^−|x| · I₀(x), a modified Bessel function.";
+    i1e I1e "e^−|x| · I₁(x), a modified Bessel function.";
 }
 
 impl<'b> Val<'b> {

@@ -32,5 +32,5 @@ pub use indexing::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
 pub use nn::{AttentionOptions, PadMode, Reduction};
 pub use operand::{Operand, Term};
 pub(crate) use pointwise::PerDType;
-pub use pointwise::{BINARY, Binary, NUMBERED, Takes, UNARY, Unary};
+pub use pointwise::{ALIASES, BINARY, Binary, NUMBERED, Takes, UNARY, Unary};
 pub use ranges::Steps;

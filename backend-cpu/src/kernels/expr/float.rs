@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use kiln_tensor_core::DType;
-use kiln_tensor_core::expr::{BinaryOp, CmpOp, UnaryOp};
+use kiln_tensor_core::expr::{BinaryOp, CmpOp, UnaryOp, special};
 
 use super::{Body, Frame, Run, Step, at};
 use crate::kernels::math::{self, Math};
@@ -213,6 +213,12 @@ unary_ops! {
     Acosh(x) = wide::<E, A>(x, libm::acosh);
     Atanh(x) = wide::<E, A>(x, libm::atanh);
     Erf(x) = E::erf::<A>(x);
+    Erfc(x) = wide::<E, A>(x, libm::erfc);
+    Erfinv(x) = wide::<E, A>(x, special::erfinv);
+    Lgamma(x) = wide::<E, A>(x, libm::lgamma);
+    Digamma(x) = wide::<E, A>(x, special::digamma);
+    I0e(x) = wide::<E, A>(x, special::i0e);
+    I1e(x) = wide::<E, A>(x, special::i1e);
 }
 
 macro_rules! binary_ops {
@@ -235,7 +241,9 @@ macro_rules! binary_ops {
             match op {
                 $(BinaryOp::$op => at::<Binary<E, two::$op>>(level),)*
                 BinaryOp::Pow => at::<Power<E>>(level),
-                BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => unreachable!("{op:?} on floats"),
+                BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Gcd => {
+                    unreachable!("{op:?} on floats")
+                }
             }
         }
     };
@@ -249,6 +257,8 @@ binary_ops! {
     Max(a, b) = a.max(b);
     Min(a, b) = a.min(b);
     Atan2(a, b) = a.lanes2(b, |a, b| E::from_f64(a.to_f64().atan2(b.to_f64())));
+    Zeta(a, b) = a.lanes2(b, |a, b| E::from_f64(special::zeta(a.to_f64(), b.to_f64())));
+    NextAfter(a, b) = a.lanes2(b, E::next_after);
 }
 
 macro_rules! tests {

@@ -115,7 +115,16 @@ macro_rules! int {
                     BinaryOp::And => body!(And<$T>, lanes2(x, y) = x & y),
                     BinaryOp::Or => body!(Or<$T>, lanes2(x, y) = x | y),
                     BinaryOp::Xor => body!(Xor<$T>, lanes2(x, y) = x ^ y),
-                    BinaryOp::Atan2 => unreachable!("atan2 on integers"),
+                    BinaryOp::Gcd => body!(Gcd<$T>, lanes2(x, y) = {
+                        let (mut x, mut y): ($T, $T) = (x, y);
+                        while y != 0 {
+                            (x, y) = (y, x.wrapping_rem(y));
+                        }
+                        x.wrapping_abs()
+                    }),
+                    BinaryOp::Atan2 | BinaryOp::Zeta | BinaryOp::NextAfter => {
+                        unreachable!("{op:?} on integers")
+                    }
                 };
                 run(level)
             }

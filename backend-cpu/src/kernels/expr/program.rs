@@ -225,6 +225,8 @@ fn unary_cost(op: UnaryOp) -> usize {
         UnaryOp::Sinh | UnaryOp::Cosh | UnaryOp::Tanh | UnaryOp::Erf => 16,
         UnaryOp::Asin | UnaryOp::Acos | UnaryOp::Atan => 100,
         UnaryOp::Asinh | UnaryOp::Acosh | UnaryOp::Atanh => 100,
+        UnaryOp::Erfc | UnaryOp::Erfinv | UnaryOp::Lgamma | UnaryOp::Digamma => 200,
+        UnaryOp::I0e | UnaryOp::I1e => 200,
         _ => 1,
     }
 }
@@ -232,7 +234,8 @@ fn unary_cost(op: UnaryOp) -> usize {
 fn binary_cost(op: BinaryOp) -> usize {
     match op {
         BinaryOp::Div => 3,
-        BinaryOp::Rem | BinaryOp::Pow | BinaryOp::Atan2 => 100,
+        BinaryOp::Rem | BinaryOp::Pow | BinaryOp::Atan2 | BinaryOp::Gcd => 100,
+        BinaryOp::Zeta => 1000,
         _ => 1,
     }
 }

@@ -1,5 +1,8 @@
 //! Elementwise ops of two tensors, or of a tensor and a number.
 
+use std::f64::consts::{LN_2, LOG2_E};
+
+use super::unary::minus;
 use super::{Binary, Takes, Unary};
 use crate::{Backend, DType, Operand, Scalar, Tensor, Val};
 
@@ -56,6 +59,10 @@ binary! {
     remainder remainder_ Numbers "a − b · ⌊a / b⌋, with the sign of `b`." = |a, b| a % b;
     fmod fmod_ Numbers "The remainder with the sign of `a`." = |a, b| a.fmod(b);
     floor_divide floor_divide_ Numbers "⌊a / b⌋, of the exact quotient; integers over zero give 0." = |a, b| a.floor_div(b);
+    trunc_divide trunc_divide_ Numbers "a / b, truncated towards zero; integers over zero give 0. `torch.div` with `rounding_mode=\"trunc\"`." = |a, b| {
+        if a.dtype().promote(b.dtype()).is_float() { (a / b).trunc() } else { a.trunc_div(b) }
+    };
+    float_power float_power_ Numbers "aᵇ in `f64`." = |a, b| a.cast(DType::F64).pow(b.cast(DType::F64));
     maximum maximum_ All "The larger; NaN if either is. Equal operands share the gradient." = |a, b| a.max(b);
     minimum minimum_ All "The smaller; NaN if either is. Equal operands share the gradient." = |a, b| a.min(b);
     atan2 atan2_ All "The angle of the point (b, a), in radians." = |a, b| a.atan2(b);
@@ -84,12 +91,51 @@ binary! {
         // Equal infinities have no distance.
         (a.eq(b) & a.is_inf()).select(a, max + (-away).exp().log1p())
     };
+    logaddexp2 logaddexp2_ All "log₂(2ᵃ + 2ᵇ), without overflow." = |a, b| {
+        let (a, b) = floats(a, b);
+        let (max, away) = (a.max(b), (a - b).abs());
+        let sum = max + (away * -LN_2).exp().log1p() * LOG2_E;
+        (a.eq(b) & a.is_inf()).select(a, sum)
+    };
+    xlog1py xlog1py_ All "a · ln (1 + b); 0 where a is 0, unless b is NaN." = |a, b| {
+        let (a, b) = floats(a, b);
+        let zero = a.eq(0.0) & (b.le(-1.0) | b.is_inf());
+        a * zero.select(b.lit(0.0), b).log1p()
+    };
+    copysign copysign_ All "|a| with the sign of b, that of −0 too; of a NaN in b, plus." = |a, b| {
+        let (a, b) = floats(a, b);
+        minus(b).select(-a.abs(), a.abs())
+    };
+    nextafter nextafter_ WideFloats "The number after a towards b, of those that the dtype has." = |a, b| a.next_after(b);
+    heaviside heaviside_ All "0 below 0, 1 above, b at 0. NaN gives 0, as in PyTorch." = |a, b| a.eq(a.lit(0)).select(b, a.gt(a.lit(0)).cast(b.dtype()));
+    ldexp ldexp_ All "a · 2ᵇ" = |a, b| {
+        let (a, b) = floats(a, b);
+        a * b.lit(2.0).pow(b)
+    };
+    gcd gcd_ Ints "The greatest common divisor, not negative; of two zeros 0." = |a, b| a.gcd(b);
+    lcm lcm_ Ints "The least common multiple, not negative; 0 with a 0." = |a, b| (a.trunc_div(a.gcd(b)) * b).abs();
+    bitwise_left_shift bitwise_left_shift_ Ints "a · 2ᵇ without what leaves the dtype's bits; 0 where b is negative or not below their number." = |a, b| {
+        let outside = b.lt(b.lit(0)) | b.ge(b.lit(bits(b)));
+        outside.select(b.lit(0), a * b.lit(2).pow(b))
+    };
+    bitwise_right_shift bitwise_right_shift_ Ints "⌊a / 2ᵇ⌋; the sign alone is left where b is negative or not below the number of bits." = |a, b| {
+        let unsigned = b.dtype() == DType::U8;
+        // The highest power of a signed integer would be negative.
+        let outside = b.lt(b.lit(0)) | b.ge(b.lit(bits(b) - i64::from(!unsigned)));
+        let sign = if unsigned { b.lit(0) } else { a.lt(a.lit(0)).select(b.lit(-1), b.lit(0)) };
+        outside.select(sign, a.floor_div(b.lit(2).pow(b)))
+    };
     hypot hypot_ All "√(a² + b²), without overflow." = |a, b| {
         let (a, b) = floats(a, b);
         let max = a.abs().max(b.abs());
         let scale = (max.eq(0.0) | max.is_inf()).select(max.lit(1.0), max);
         ((a / scale).square() + (b / scale).square()).sqrt() * scale
     };
+}
+
+/// How many bits an integer has.
+fn bits(x: Val<'_>) -> i64 {
+    8 * x.dtype().size() as i64
 }
 
 fn floats<'b>(a: Val<'b>, b: Val<'b>) -> (Val<'b>, Val<'b>) {

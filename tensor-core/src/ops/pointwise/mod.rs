@@ -2,8 +2,10 @@
 //! (`name_`), and an entry of the table that the conformance tests walk. Here is what a row is; the
 //! rows are in `unary`, `numbered` and `binary`.
 
+mod alias;
 mod binary;
 mod compare;
+mod gamma;
 mod numbered;
 mod operators;
 mod ternary;
@@ -15,6 +17,7 @@ use super::operand::{Operand, Term, result_dtype};
 use crate::expr::Builder;
 use crate::{Backend, Category, DType, Error, Expr, Kernel, Scalar, Shape, Tensor, Val, raise};
 
+pub use alias::ALIASES;
 pub use binary::BINARY;
 pub use numbered::NUMBERED;
 pub(crate) use ternary::is_mask;
@@ -48,8 +51,12 @@ pub enum Takes {
     Numbers,
     /// Integers and bools.
     Whole,
+    /// Integers.
+    Ints,
     /// Floats.
     Floats,
+    /// Floats of 32 and 64 bits.
+    WideFloats,
 }
 
 impl Takes {
@@ -59,7 +66,9 @@ impl Takes {
             Takes::All => true,
             Takes::Numbers => dtype != DType::Bool,
             Takes::Whole => !dtype.is_float(),
+            Takes::Ints => dtype.is_int(),
             Takes::Floats => dtype.is_float(),
+            Takes::WideFloats => matches!(dtype, DType::F64 | DType::F32),
         }
     }
 
@@ -68,7 +77,9 @@ impl Takes {
         if !self.accepts(common) {
             let why = match self {
                 Takes::Whole => "integers or bools are wanted; convert with `to_dtype`",
+                Takes::Ints => "integers are wanted; convert with `to_dtype`",
                 Takes::Floats => "floats are wanted; convert with `to_dtype`",
+                Takes::WideFloats => "floats of 32 or 64 bits are wanted; convert with `to_dtype`",
                 _ => "bools are no numbers; use the logical ops, or convert with `to_dtype`",
             };
             raise(Error::DType { op, dtypes: dtypes.to_vec(), why: why.into() });

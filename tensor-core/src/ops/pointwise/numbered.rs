@@ -71,6 +71,15 @@ numbered! {
         let within = (x.ge(-lambda) & x.le(lambda)).select(x.lit(0.0), x + lambda);
         x.gt(lambda).select(x - lambda, within)
     };
+    logit_clamped logit_clamped_ (eps) [0.1], Floats "ln (x / (1 − x)) of x kept between `eps` and 1 − `eps`: `torch.logit` with its `eps`." = |x| {
+        let high = eps.lit(1.0) - eps;
+        let p = x.lt(eps).select(eps, x.gt(high).select(high, x));
+        (p / (p.lit(1.0) - p)).log()
+    };
+    round_decimals round_decimals_ (decimals) [1.0], Floats "x rounded to so many places after the point, halves to even; negative ones are places before it." = |x| {
+        let scale = decimals.lit(10.0).pow(decimals.abs());
+        decimals.lt(0.0).select((x / scale).round() * scale, (x * scale).round() / scale)
+    };
     replace_nonfinite replace_nonfinite_ (nan, posinf, neginf) [0.5, 2.0, -2.0], Floats "`nan` in place of NaN, `posinf` of +∞, `neginf` of −∞." = |x| {
         let infinite = x.gt(0.0).select(posinf, neginf);
         x.is_nan().select(nan, x.is_inf().select(infinite, x))

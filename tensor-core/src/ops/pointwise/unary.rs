@@ -69,6 +69,24 @@ unary! {
     acosh acosh_ All "Inverse hyperbolic cosine." = |x| x.acosh();
     atanh atanh_ All "Inverse hyperbolic tangent." = |x| x.atanh();
     erf erf_ All "The error function, 2/√π · ∫₀ˣ e^(−t²) dt." = |x| x.erf();
+    erfc erfc_ All "1 − erf(x), exact where that is near 0." = |x| x.erfc();
+    erfinv erfinv_ All "The inverse of the error function: ±∞ at ±1, NaN beyond." = |x| x.erfinv();
+    ndtr ndtr_ All "The area under the standard normal curve up to x, (1 + erf(x / √2)) / 2." = |x| (x.cast(x.dtype().float()) * -FRAC_1_SQRT_2).erfc() * 0.5;
+    lgamma lgamma_ All "ln |Γ(x)|" = |x| x.lgamma();
+    digamma digamma_ All "The derivative of ln Γ(x); `polygamma` has the further ones." = |x| x.digamma();
+    i0 i0_ All "The modified Bessel function of order 0." = |x| x.i0();
+    i0e i0e_ All "`i0`, times e^−|x|." = |x| x.i0e();
+    i1 i1_ All "The modified Bessel function of order 1." = |x| x.i1();
+    i1e i1e_ All "`i1`, times e^−|x|." = |x| x.i1e();
+    logit logit_ All "ln (x / (1 − x)), the inverse of `sigmoid`; `logit_clamped` keeps away from its ends." = |x| {
+        let x = x.cast(x.dtype().float());
+        (x / (x.lit(1.0) - x)).log()
+    };
+    signbit signbit_ All "Whether the sign is minus, as it is of −0. A NaN counts as positive." = |x| minus(x);
+    angle angle_ All "π where x is below 0, else 0; NaN stays NaN." = |x| {
+        let x = x.cast(x.dtype().float());
+        x.is_nan().select(x, x.lt(0.0).select(x.lit(std::f64::consts::PI), x.lit(0.0)))
+    };
     floor floor_ Numbers "The integer below." = |x| x.floor();
     ceil ceil_ Numbers "The integer above." = |x| x.ceil();
     round round_ Numbers "The nearest integer, halves to even." = |x| x.round();
@@ -117,6 +135,12 @@ unary! {
 // The solution of the fixed-point equations for mean 0 and variance 1, in full precision.
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+
+/// Whether the sign is minus, of −0 too, which shows when it is divided by.
+pub(super) fn minus(x: Val<'_>) -> Val<'_> {
+    let below = x.lt(x.lit(0));
+    if x.dtype().is_float() { below | (x.eq(0.0) & x.recip().lt(0.0)) } else { below }
+}
 
 /// x above 0, else α(eˣ − 1); the derivative at 0 is α.
 pub(super) fn exp_linear<'b>(x: Val<'b>, alpha: Val<'b>) -> Val<'b> {
