@@ -1,134 +1,29 @@
-//! Indexing: `x.i((1, 2..5, All, &mask))`, and writing through an index.
+//! Indexing: `x.i((1, 2..5, .., &mask))`, and writing through an index. The rules are those of `x[…]` in
+//! PyTorch.
 
-use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+mod item;
+
+use std::borrow::Cow;
+
+pub use item::{Ellipsis, IndexItem, IntoIndex, NewAxis, Step};
 
 use super::views::normal_bounds;
-use crate::{Backend, DType, Error, ScatterOp, Shape, Tensor, ViewOp, raise};
-
-/// A dimension of size 1 that an index inserts; `None` in Python.
-#[derive(Clone, Copy, Debug)]
-pub struct NewAxis;
-
-/// As many whole dimensions as the rest of the index leaves; `...` in Python.
-#[derive(Clone, Copy, Debug)]
-pub struct Ellipsis;
-
-/// A range with a step: `Step(.., 2)` is `::2` in Python.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<R>(pub R, pub usize);
-
-/// One part of an index.
-#[derive(Clone, Debug)]
-pub enum IndexItem<B: Backend> {
-    /// One position, which removes the dimension; negative ones count from the end.
-    At(isize),
-    /// Positions from `start` up to `end` by `step`; negative ones count from the end.
-    Slice {
-        /// The first position.
-        start: Option<isize>,
-        /// The position after the last.
-        end: Option<isize>,
-        /// Distance between positions.
-        step: usize,
-    },
-    /// A new dimension of size 1.
-    NewAxis,
-    /// All dimensions in between.
-    Ellipsis,
-    /// Positions as an integer tensor, or a mask as a bool tensor.
-    Tensor(Tensor<B>),
-}
-
-macro_rules! item_from {
-    ($($ty:ty: $value:ident => $item:expr;)*) => {$(
-        impl<B: Backend> From<$ty> for IndexItem<B> {
-            fn from($value: $ty) -> Self {
-                $item
-            }
-        }
-
-        impl<B: Backend> From<Step<$ty>> for IndexItem<B> {
-            fn from(Step($value, step): Step<$ty>) -> Self {
-                let item: IndexItem<B> = $item;
-                match item {
-                    IndexItem::Slice { start, end, .. } => IndexItem::Slice { start, end, step },
-                    other => other,
-                }
-            }
-        }
-    )*};
-}
-
-fn slice<B: Backend>(start: Option<isize>, end: Option<isize>) -> IndexItem<B> {
-    IndexItem::Slice { start, end, step: 1 }
-}
-
-item_from! {
-    RangeFull: _r => slice(None, None);
-    Range<isize>: r => slice(Some(r.start), Some(r.end));
-    RangeFrom<isize>: r => slice(Some(r.start), None);
-    RangeTo<isize>: r => slice(None, Some(r.end));
-    RangeInclusive<isize>: r => slice(Some(*r.start()), after(*r.end()));
-    RangeToInclusive<isize>: r => slice(None, after(r.end));
-}
-
-/// The end of a range that includes `last`; the range `..= -1` reaches to the end.
-fn after(last: isize) -> Option<isize> {
-    (last != -1).then_some(last + 1)
-}
-
-macro_rules! item_from_one {
-    ($($ty:ty: $value:ident => $item:expr;)*) => {$(
-        impl<B: Backend> From<$ty> for IndexItem<B> {
-            fn from($value: $ty) -> Self {
-                $item
-            }
-        }
-    )*};
-}
-
-item_from_one! {
-    isize: at => IndexItem::At(at);
-    NewAxis: _axis => IndexItem::NewAxis;
-    Ellipsis: _dots => IndexItem::Ellipsis;
-    Tensor<B>: index => IndexItem::Tensor(index);
-    &Tensor<B>: index => IndexItem::Tensor(index.clone());
-}
-
-/// What `i` and `set` take: one part, or a tuple of up to six.
-pub trait IntoIndex<B: Backend> {
-    /// The parts, in order.
-    fn into_index(self) -> Vec<IndexItem<B>>;
-}
-
-impl<B: Backend, T: Into<IndexItem<B>>> IntoIndex<B> for T {
-    fn into_index(self) -> Vec<IndexItem<B>> {
-        vec![self.into()]
-    }
-}
-
-impl<B: Backend> IntoIndex<B> for Vec<IndexItem<B>> {
-    fn into_index(self) -> Vec<IndexItem<B>> {
-        self
-    }
-}
-
-macro_rules! tuples {
-    ($(($($name:ident)*))*) => {$(
-        impl<B: Backend, $($name: Into<IndexItem<B>>),*> IntoIndex<B> for ($($name,)*) {
-            #[allow(non_snake_case, reason = "variables are named like their types")]
-            fn into_index(self) -> Vec<IndexItem<B>> {
-                let ($($name,)*) = self;
-                vec![$($name.into()),*]
-            }
-        }
-    )*};
-}
-tuples! { (P0) (P0 P1) (P0 P1 P2) (P0 P1 P2 P3) (P0 P1 P2 P3 P4) (P0 P1 P2 P3 P4 P5) }
+use crate::{Backend, DType, Error, Scalar, ScatterOp, Shape, Tensor, ViewOp, raise};
 
 impl<B: Backend> Tensor<B> {
-    /// The elements that an index names. Positions, ranges, [`NewAxis`] and [`Ellipsis`] give a view;
-    /// index tensors and masks give a copy, with NumPy's rules where several meet.
+    /// The elements that an index names: `x[…]`. Positions, ranges, [`NewAxis`] and [`Ellipsis`] give a view;
+    /// lists, index tensors and masks give a copy. Index tensors broadcast together; the dimensions that they
+    /// have in common stand where they stood, or first, if something else is in between.
+    ///
+    /// | PyTorch | here |
+    /// |---|---|
+    /// | `x[1]`, `x[-1, 2]` | `x.i(1)`, `x.i((-1, 2))` |
+    /// | `x[:, 1:3]`, `x[:-1]`, `x[::2]` | `x.i((.., 1..3))`, `x.i(..-1)`, `x.i(Step(.., 2))` |
+    /// | `x[..., 0]`, `x[:, None]` | `x.i((Ellipsis, 0))`, `x.i((.., NewAxis))` |
+    /// | `x[[0, 2]]`, `x[idx, :, idx2]` | `x.i([0, 2])`, `x.i((&idx, .., &idx2))` |
+    /// | `x[x > 0]`, `x[:, mask]` | `x.i(x.gt(0))`, `x.i((.., &mask))` |
+    /// | `x[1:] = y`, `x[mask] = 0` | `x.set(1.., &y)`, `x.set(&mask, 0)` |
+    /// | `x.index_put_((idx,), y, accumulate=True)` | `x.accumulate(&idx, &y)` |
     ///
     /// ```
     /// use kiln_backend_cpu::{Cpu, CpuDevice};
@@ -151,8 +46,8 @@ impl<B: Backend> Tensor<B> {
     }
 
     /// Overwrites the elements that an index names with `value`, a tensor that broadcasts to them or
-    /// a number: `x[index] = value`. Where an index tensor names an element twice, one of the values
-    /// stays.
+    /// a number: `x[index] = value`. Where an index tensor names an element twice, the last value
+    /// stays. Gradients flow to the value, and to what is not overwritten.
     ///
     /// ```
     /// use kiln_backend_cpu::{Cpu, CpuDevice};
@@ -184,20 +79,36 @@ impl<B: Backend> Tensor<B> {
 
     #[track_caller]
     fn put(&self, index: impl IntoIndex<B>, value: impl super::Operand<B>, op: ScatterOp) -> Self {
-        let (view, tensors) = self.basic(index.into_index());
+        let index = index.into_index();
         let value = match value.term() {
-            super::Term::Tensor(value) => value.to_dtype(self.dtype()),
+            super::Term::Tensor(value) => {
+                self.same_device("index", value);
+                value.to_dtype(self.dtype())
+            }
             super::Term::Scalar(value) => Tensor::full((), value, (self.device(), self.dtype())),
         };
+        if self.requires_grad() || value.requires_grad() {
+            // What is recorded is written to the whole, of which others may have taken views.
+            let numbers = self.numbers();
+            let (view, tensors) = numbers.basic(index);
+            let places =
+                if tensors.iter().all(Option::is_none) { view } else { view.advanced(tensors).0 };
+            let source = spread(&value, places.shape()).reshape([-1]);
+            let places = places.reshape([-1]);
+            let flat = B::scatter(op, &self.reshape([-1]), 0, &places, &source);
+            return self.copy_(&flat.reshape_to(self.shape()));
+        }
+        let (view, tensors) = self.basic(index);
         if tensors.iter().all(Option::is_none) {
+            let value = spread(&value, view.shape());
             match op {
                 ScatterOp::Add => view.add_(&value),
                 _ => view.copy_(&value),
             };
             return self.clone();
         }
-        let (places, shape) = view.places(tensors);
-        let source = value.expand(shape).reshape([-1]);
+        let (places, _) = view.numbers().advanced(tensors);
+        let source = spread(&value, places.shape()).reshape([-1]);
         let flat = B::scatter(op, &view.reshape([-1]), 0, &places.reshape([-1]), &source);
         view.copy_(&flat.reshape_to(view.shape()));
         self.clone()
@@ -208,7 +119,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     fn basic(&self, items: Vec<IndexItem<B>>) -> (Self, Vec<Option<Self>>) {
         let taken = |item: &IndexItem<B>| match item {
-            IndexItem::NewAxis | IndexItem::Ellipsis => 0,
+            IndexItem::NewAxis | IndexItem::Ellipsis | IndexItem::Bool(_) => 0,
             IndexItem::Tensor(mask) if mask.dtype() == DType::Bool => mask.rank(),
             _ => 1,
         };
@@ -239,6 +150,27 @@ impl<B: Backend> Tensor<B> {
                     tensors.push(None);
                 }
                 IndexItem::Ellipsis => tensors.extend((wanted..self.rank()).map(|_| None)),
+                IndexItem::Bool(on) => {
+                    x = x.unsqueeze(dim as isize);
+                    tensors.push(Some(Self::zeros([usize::from(on)], (x.device(), DType::I64))));
+                }
+                IndexItem::List(list) => {
+                    let list: Vec<i64> = list.iter().map(|&at| at as i64).collect();
+                    let index = Self::from_slice(&list, list.len(), x.device());
+                    tensors.push(Some(x.positions(dim, &index)));
+                }
+                IndexItem::Tensor(index) if index.rank() == 0 => {
+                    x.same_device("index", &index);
+                    match index.to_scalar() {
+                        Scalar::Bool(on) => {
+                            x = x.unsqueeze(dim as isize);
+                            let found = Self::zeros([usize::from(on)], (x.device(), DType::I64));
+                            tensors.push(Some(found));
+                        }
+                        Scalar::I64(at) => x = x.at(dim, at as isize),
+                        Scalar::F64(_) => no_index(index.dtype()),
+                    }
+                }
                 IndexItem::Tensor(index) if index.dtype() == DType::Bool => {
                     tensors.extend(x.mask_positions(dim, &index).into_iter().map(Some));
                 }
@@ -285,11 +217,7 @@ impl<B: Backend> Tensor<B> {
     fn positions(&self, dim: usize, index: &Self) -> Self {
         self.same_device("index", index);
         if !index.dtype().is_int() {
-            raise(Error::DType {
-                op: "index",
-                dtypes: vec![index.dtype()],
-                why: "index tensors are integers, or bools as masks".into(),
-            });
+            no_index(index.dtype());
         }
         let index = index.detach().to_dtype(DType::I64);
         let size = self.dims()[dim] as i64;
@@ -301,7 +229,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     fn mask_positions(&self, dim: usize, mask: &Self) -> Vec<Self> {
         self.same_device("index", mask);
-        if !self.dims()[dim..].starts_with(mask.dims()) || mask.rank() == 0 {
+        if !self.dims()[dim..].starts_with(mask.dims()) {
             raise(Error::Shape {
                 op: "index",
                 shapes: vec![self.shape().clone(), mask.shape().clone()],
@@ -320,7 +248,8 @@ impl<B: Backend> Tensor<B> {
         let order: Vec<isize> = indexed.iter().chain(&kept).map(|&d| d as isize).collect();
         let front = self.permute(order);
         let sizes: Shape = indexed.iter().map(|&d| self.dims()[d]).collect();
-        let (flat, shape) = combined(&sizes, indexed.iter().filter_map(|&d| tensors[d].clone()));
+        let picks = indexed.iter().filter_map(|&d| tensors[d].clone());
+        let (flat, shape) = combined(self.shape(), &sizes, picks);
         let rest: Shape = kept.iter().map(|&d| self.dims()[d]).collect();
         let rows = front.reshape_to(&[&[sizes.numel()], &rest[..]].concat().into());
         let picked = B::index_select(&rows, 0, &flat.reshape([-1]));
@@ -334,20 +263,43 @@ impl<B: Backend> Tensor<B> {
         (picked.permute(back.map(|d| d as isize).collect::<Vec<_>>()), shape)
     }
 
-    /// The row-major numbers of the elements that index tensors name.
-    #[track_caller]
-    fn places(&self, tensors: Vec<Option<Self>>) -> (Self, Shape) {
-        let numbers: Vec<i64> = (0..self.numel() as i64).collect();
-        let numbers = Tensor::from_slice(&numbers, self.shape(), self.device());
-        let (places, _) = numbers.advanced(tensors);
-        let shape = places.shape().clone();
-        (places, shape)
+    /// The row-major numbers of the elements, in their places.
+    fn numbers(&self) -> Self {
+        Self::arange(self.numel(), self.device()).reshape_to(self.shape())
     }
+}
+
+/// A value broadcast to what is written; leading sizes of 1 too many are passed over, as in PyTorch.
+#[track_caller]
+fn spread<B: Backend>(value: &Tensor<B>, shape: &Shape) -> Tensor<B> {
+    let mut value = Cow::Borrowed(value);
+    while value.rank() > shape.rank() && value.dims()[0] == 1 {
+        value = Cow::Owned(value.squeeze(0));
+    }
+    if value.layout().broadcast_to(shape).is_none() {
+        raise(Error::Shape {
+            op: "index",
+            shapes: vec![shape.clone(), value.shape().clone()],
+            why: "the value does not broadcast to the elements that are written".into(),
+        });
+    }
+    value.expand(shape)
+}
+
+#[cold]
+#[track_caller]
+fn no_index(dtype: DType) -> ! {
+    raise(Error::DType {
+        op: "index",
+        dtypes: vec![dtype],
+        why: "index tensors are integers, or bools as masks".into(),
+    })
 }
 
 /// Several index tensors as one over the flattened dimensions, checked against each size.
 #[track_caller]
 fn combined<B: Backend>(
+    whole: &Shape,
     sizes: &Shape,
     tensors: impl Iterator<Item = Tensor<B>> + Clone,
 ) -> (Tensor<B>, Shape) {
@@ -364,7 +316,7 @@ fn combined<B: Backend>(
     }
     let mut flat: Option<Tensor<B>> = None;
     for (index, &size) in tensors.zip(sizes.iter()) {
-        check(&index, size, sizes);
+        check(&index, size, whole);
         flat = Some(match flat {
             Some(flat) => flat * size as i64 + &index,
             None => index,
@@ -376,7 +328,7 @@ fn combined<B: Backend>(
 
 /// Requires that all positions are inside: combined with others, one outside could land inside.
 #[track_caller]
-fn check<B: Backend>(index: &Tensor<B>, size: usize, sizes: &Shape) {
+fn check<B: Backend>(index: &Tensor<B>, size: usize, whole: &Shape) {
     let outside = index.lt(0).logical_or(index.ge(size));
     let found = B::nonzero(&outside.reshape([-1]));
     if found.dims()[0] > 0 {
@@ -385,9 +337,10 @@ fn check<B: Backend>(index: &Tensor<B>, size: usize, sizes: &Shape) {
         raise(Error::Index {
             op: "index",
             what: "index",
-            index: value,
+            // As it was given: counted from the end where it is negative.
+            index: if value < 0 { value - size as i64 } else { value },
             size,
-            shape: sizes.clone(),
+            shape: whole.clone(),
             called: None,
         });
     }
