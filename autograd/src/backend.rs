@@ -3,22 +3,22 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    Activation, AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout,
-    MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
-    compose, raise,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Error, Factorization, HostMemory, Kernel,
+    Layout, MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor,
+    ViewOp, compose, raise,
 };
 use smallvec::{SmallVec, smallvec};
 
-use crate::meta::{Meta, Tracked, constant, handle, inner, meta};
-use crate::node::{Saved, node, record, record_view, recording, results, wanted};
-use crate::records::{activated, keep_some, map_node, normalized, ordered, writable};
+use crate::in_place;
+use crate::meta::{Meta, Tracked, constant, handle, inner, inners, meta};
+use crate::node::{Saved, record, record_view, recording, results, wanted};
+use crate::records::{activated, factored, keep_some, map_node, normalized, ordered};
 use crate::rules::{
     AvgPool, AvgPoolGrad, BatchNorm, Cat, Conv, ConvGradInput, ConvGradWeight, CrossEntropy,
-    Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Map, Matmul, MaxPool,
-    MaxPoolGrad, Pointwise, Reduce, RmsNorm, ScaledDotProductAttention, Scan, Scatter, Softmax,
+    Gather, IndexAdd, IndexSelect, LayerNorm, Linear, LogSoftmax, Matmul, MaxPool, MaxPoolGrad,
+    Pointwise, Reduce, RmsNorm, ScaledDotProductAttention, Scan, Scatter, Softmax, SolveTriangular,
     ToDevice, View, ViewGrad,
 };
 
@@ -27,12 +27,6 @@ use crate::rules::{
 pub struct Autograd<B>(PhantomData<B>);
 
 type Recorded<B> = Tensor<Autograd<B>>;
-
-/// The inner tensors.
-#[inline]
-fn inners<'a, B: Backend>(xs: &[&'a Recorded<B>]) -> SmallVec<[&'a Tensor<B>; 4]> {
-    insides(xs, inner)
-}
 
 /// Keeps inputs as they are.
 fn keep<B: Backend>(inputs: &[&Recorded<B>]) -> SmallVec<[Saved<B>; 3]> {
@@ -128,24 +122,7 @@ impl<B: Backend> Backend for Autograd<B> {
     }
 
     fn map_into(kernel: Kernel<'_>, inputs: &[&Tensor<Self>], outputs: &[&Tensor<Self>]) {
-        let plain = inners(outputs);
-        let tracked = recording(inputs) || recording(outputs);
-        if !tracked {
-            return B::map_into(kernel, &inners(inputs), &plain);
-        }
-        outputs.iter().for_each(|x| writable(kernel, x));
-        let is_output =
-            |x: &Recorded<B>| outputs.iter().any(|o| B::shares_storage(inner(o), inner(x)));
-        let reads = kernel.expr.grad(wanted(inputs)).inputs;
-        let shape = outputs[0].layout().clone();
-        let rule = Map(Pointwise::new(kernel, inputs, shape, reads));
-        let kept = inputs.iter().enumerate().filter(|(i, _)| reads >> i & 1 == 1);
-        let saved = kept
-            .map(|(_, x)| if is_output(x) { Saved::overwritten(x) } else { Saved::input(x) })
-            .collect();
-        let node = node(rule, inputs, outputs.len(), saved);
-        B::map_into(kernel, &inners(inputs), &plain);
-        outputs.iter().enumerate().for_each(|(i, x)| meta(x).rewrite(node.clone(), i));
+        in_place::map_into(kernel, inputs, outputs);
     }
 
     fn map_each_into(kernel: Kernel<'_>, groups: &[(Vec<&Tensor<Self>>, Vec<&Tensor<Self>>)]) {
@@ -548,6 +525,21 @@ impl<B: Backend> Backend for Autograd<B> {
         let (mask, out, log) = (mask.map(inner), inner(out), inner(log));
         let [grad, q, k, v] = [grad, q, k, v].map(inner);
         B::scaled_dot_product_attention_grad(grad, q, k, v, mask, out, log, spec).map(constant)
+    }
+
+    fn factor(x: &Tensor<Self>, kind: Factorization) -> Outputs<Self> {
+        factored(x, kind, B::factor(inner(x), kind))
+    }
+
+    fn solve_triangular(
+        a: &Tensor<Self>,
+        b: &Tensor<Self>,
+        upper: bool,
+        unit: bool,
+    ) -> Tensor<Self> {
+        let x = B::solve_triangular(inner(a), inner(b), upper, unit);
+        let saved = |x: &Tensor<B>| smallvec![Saved::input(a), Saved::output(x, 0)];
+        record(&[a, b], x, saved, || SolveTriangular { upper, unit })
     }
 
     // ------------------------------------------------------------------ tracking

@@ -15,6 +15,7 @@ mod function;
 pub mod functional;
 mod gradcheck;
 mod hooks;
+mod in_place;
 mod meta;
 mod mode;
 mod node;

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::{Backend, DType, Handle, Layout, Tensor};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::Autograd;
 use crate::hooks::Hooks;
@@ -138,6 +140,14 @@ impl<B: Backend> Meta<B> {
 /// The tensor of `B` inside.
 pub(crate) fn inner<B: Backend>(x: &Tensor<Autograd<B>>) -> &Tensor<B> {
     &meta(x).inner
+}
+
+/// The inner tensors.
+#[inline]
+pub(crate) fn inners<'a, B: Backend>(
+    xs: &[&'a Tensor<Autograd<B>>],
+) -> SmallVec<[&'a Tensor<B>; 4]> {
+    insides(xs, inner)
 }
 
 pub(crate) fn meta<B: Backend>(x: &Tensor<Autograd<B>>) -> &Arc<Meta<B>> {

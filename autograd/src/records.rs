@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use kiln_tensor_core::{Activation, Backend, Error, Kernel, Layout, Tensor, raise};
+use kiln_tensor_core::{Activation, Backend, Factorization, Kernel, Layout, Outputs, Tensor};
 use smallvec::{SmallVec, smallvec};
 
 use crate::Autograd;
-use crate::meta::{constant, meta};
-use crate::mode::is_grad_enabled;
+use crate::meta::constant;
+
 use crate::node::{Node, Saved, node, record, recording, results, wanted};
-use crate::rules::{LinearAct, Map, Pointwise, Sort, backward_name};
+use crate::rules::{Factor, LinearAct, Map, Pointwise, Sort};
 
 type Recorded<B> = Tensor<Autograd<B>>;
 
@@ -29,30 +29,6 @@ pub(crate) fn map_node<B: Backend>(
     let reads = kernel.expr.grad(wanted(inputs)).inputs;
     let rule = Map(Pointwise::new(kernel, inputs, layout.clone(), reads));
     node(rule, inputs, outputs, keep_some(inputs, reads))
-}
-
-/// Requires that a recorded write to `x` gives right gradients.
-pub(crate) fn writable<B: Backend>(kernel: Kernel<'_>, x: &Recorded<B>) {
-    let wrong = |what: &str, way_out: &str| -> ! {
-        raise(Error::Autograd {
-            op: backward_name(kernel.expr.name()),
-            why: format!("{what} of shape {} {way_out}", x.shape()),
-        })
-    };
-    let (meta, recorded) = (meta(x), is_grad_enabled());
-    if recorded && meta.is_tracked() && meta.is_leaf() {
-        wrong(
-            "a leaf",
-            "that requires gradients is written to in place; do it inside `no_grad`, or on `detach()`",
-        );
-    }
-    if meta.base.is_some() {
-        wrong(
-            "a view",
-            "is written to in place while gradients are recorded; write out of place (`scatter`, \
-             `cat`, `where_`), or inside `no_grad`",
-        );
-    }
 }
 
 /// Wraps the results of `sort` and `topk`.
@@ -107,4 +83,21 @@ pub(crate) fn activated<B: Backend>(
     let mut made = results(&node, std::iter::once(y).chain(before).collect()).into_iter();
     let y = made.next().expect("a result");
     (y, made.next().filter(|_| keep))
+}
+
+/// Wraps the results of `factor`.
+pub(crate) fn factored<B: Backend>(
+    x: &Recorded<B>,
+    kind: Factorization,
+    made: Outputs<B>,
+) -> Outputs<Autograd<B>> {
+    if !recording(&[x]) {
+        return made.into_iter().map(constant).collect();
+    }
+    let mut saved: SmallVec<[Saved<B>; 3]> = SmallVec::new();
+    if let Factorization::Pinv { .. } = kind {
+        saved.push(Saved::input(x));
+    }
+    saved.extend(made.iter().enumerate().map(|(i, y)| Saved::output(y, i)));
+    results(&node(Factor(kind), &[x], made.len(), saved), made)
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    Activation, AttentionSpec, Backend, ConvSpec, DType, Handle, HostMemory, Kernel, Layout,
-    MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Factorization, Handle, HostMemory, Kernel,
+    Layout, MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor,
+    ViewOp,
 };
 
 /// Backend `B`, with every call counted.
@@ -120,6 +121,13 @@ impl<B: Backend, const N: usize> Lift<B> for [Tensor<B>; N] {
     }
 }
 
+impl<B: Backend> Lift<B> for Outputs<B> {
+    type Outside = Outputs<Spy<B>>;
+    fn lift(self) -> Self::Outside {
+        self.into_iter().map(Lift::lift).collect()
+    }
+}
+
 impl<B: Backend> Lift<B> for Option<Tensor<B>> {
     type Outside = Option<Tensor<Spy<B>>>;
     fn lift(self) -> Self::Outside {
@@ -144,7 +152,7 @@ macro_rules! as_they_are {
     };
 }
 as_they_are! {
-    lower: usize, i64, f64, bool, &Shape, Activation, &AttentionSpec, &ConvSpec, &PoolSpec, &ViewOp, Layout, ScanOp, ScatterOp;
+    lower: usize, i64, f64, bool, Factorization, &Shape, Activation, &AttentionSpec, &ConvSpec, &PoolSpec, &ViewOp, Layout, ScanOp, ScatterOp;
     lift: (), bool, u64, Vec<u8>, Option<String>
 }
 
@@ -206,6 +214,8 @@ impl<B: Backend> Backend for Spy<B> {
         fn scaled_dot_product_attention_grad(grad: &Tensor<Self>, q: &Tensor<Self>, k: &Tensor<Self>, v: &Tensor<Self>, mask: Option<&Tensor<Self>>, out: &Tensor<Self>, log: &Tensor<Self>, spec: &AttentionSpec) -> [Tensor<Self>; 3];
         fn batch_norm(x: &Tensor<Self>, weight: Option<&Tensor<Self>>, bias: Option<&Tensor<Self>>, eps: f64) -> [Tensor<Self>; 3];
         fn batch_norm_grad(grad: &Tensor<Self>, x: &Tensor<Self>, mean: &Tensor<Self>, var: &Tensor<Self>, weight: Option<&Tensor<Self>>, eps: f64) -> [Tensor<Self>; 3];
+        fn factor(x: &Tensor<Self>, kind: Factorization) -> Outputs<Self>;
+        fn solve_triangular(a: &Tensor<Self>, b: &Tensor<Self>, upper: bool, unit: bool) -> Tensor<Self>;
         fn records() -> bool;
         fn requires_grad(x: &Tensor<Self>) -> bool;
         fn set_requires_grad(x: &Tensor<Self>, on: bool);

@@ -8,8 +8,8 @@ use kiln_autograd::{Autograd, no_grad};
 use kiln_conformance::spy::{Calls, Spy, watch};
 use kiln_conformance::{Reference, ReferenceDevice as Dev};
 use kiln_tensor_core::{
-    Activation, AttentionSpec, Backend, ConvSpec, DType, Expr, Kernel, PoolSpec, ReduceOp, ScanOp,
-    ScatterOp, Shape, Shared, Tensor, ViewOp, catch,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Expr, Factorization, Kernel, PoolSpec,
+    ReduceOp, ScanOp, ScatterOp, Shape, Shared, Tensor, ViewOp, catch,
 };
 
 type W = Autograd<Spy<Reference>>;
@@ -131,6 +131,12 @@ const METHODS: &[(&str, Leaves, Call)] = &[
     ("sort", Node("SortBackward"), |o| vec![W::sort(&o.matrix, 0, true).0]),
     ("topk", Node("TopkBackward"), |o| vec![W::topk(&o.matrix, 2, 0, true).0]),
     ("matmul", Node("MatmulBackward"), |o| vec![W::matmul(&o.matrix, &o.other)]),
+    ("factor", Node("QrBackward"), |o| {
+        vec![W::factor(&o.matrix, Factorization::Qr { complete: false }).remove(0)]
+    }),
+    ("solve_triangular", Node("SolveTriangularBackward"), |o| {
+        vec![W::solve_triangular(&o.matrix, &o.other, false, false)]
+    }),
     ("conv", Node("ConvBackward"), |o| vec![W::conv(&o.image, &o.filter, &spec())]),
     ("conv_grad_input", Node("ConvGradInputBackward"), |o| {
         vec![W::conv_grad_input(&o.filter, &o.filter, o.image.shape(), &spec())]

@@ -78,7 +78,7 @@ fn every_primitive_has_a_row() {
     let source = include_str!("../../tensor-core/src/backend.rs");
     let body = source.split("pub trait Backend").nth(1).expect("the trait");
     let methods = body.split("\n    fn ").skip(1).filter_map(|text| text.split(['(', '<']).next());
-    let families = ["primitives", "windows", "fused"];
+    let families = ["primitives", "windows", "fused", "linalg"];
     let has_row = |method: &str| {
         table::rows().filter(|row| families.contains(&row.family)).any(|row| {
             row.name == method || row.name.strip_prefix(method).is_some_and(|r| r.starts_with('_'))
@@ -198,6 +198,24 @@ fn every_method_of_tensor_is_called_by_a_row() {
         assert!(methods.contains(*name), "`{name}` is not there any more");
         assert!(!why.is_empty(), "why has `{name}` no row?");
     }
+}
+
+/// Functions are written `linalg::name(…)`.
+#[test]
+fn every_function_of_linalg_is_called_by_a_row() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tensor-core/src/ops/linalg");
+    let mut files = Vec::new();
+    sources(Path::new(folder), &mut files);
+    let names =
+        files.iter().flat_map(|(_, text)| text.lines().filter_map(|l| l.strip_prefix("pub fn ")));
+    let names: Vec<_> = names.filter_map(|rest| rest.split(['(', '<']).next()).collect();
+    assert!(names.len() > 20, "functions found: {names:?}");
+    let called = |name: &str| {
+        let form = format!("linalg::{name}(");
+        table::rows().any(|row| row.source.split_whitespace().collect::<String>().contains(&form))
+    };
+    let without: Vec<_> = names.into_iter().filter(|name| !called(name)).collect();
+    assert!(without.is_empty(), "no row calls {without:?}");
 }
 
 #[test]

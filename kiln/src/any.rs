@@ -5,9 +5,9 @@ use std::sync::Arc;
 use kiln_tensor_core::backend::insides;
 use kiln_tensor_core::graph::Replay;
 use kiln_tensor_core::{
-    Activation, AttentionSpec, Backend, ConvSpec, DType, Error, HostMemory, Kernel, Layout,
-    MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
-    raise,
+    Activation, AttentionSpec, Backend, ConvSpec, DType, Error, Factorization, HostMemory, Kernel,
+    Layout, MemoryStats, Outputs, PoolSpec, ReduceOp, Result, ScanOp, ScatterOp, Shape, Tensor,
+    ViewOp, raise,
 };
 use smallvec::SmallVec;
 
@@ -425,6 +425,14 @@ impl Backend for Any {
             let (mask, out, log) = (mask.map(inner), inner(out), inner(log));
             K::scaled_dot_product_attention_grad(grad, q, k, v, mask, out, log, spec).map(wrap::<K>)
         })
+    }
+
+    fn factor(x: &Tensor<Any>, kind: Factorization) -> Outputs<Any> {
+        on!(x.device(), K, _ => K::factor(inner(x), kind).into_iter().map(wrap::<K>).collect())
+    }
+
+    fn solve_triangular(a: &Tensor<Any>, b: &Tensor<Any>, upper: bool, unit: bool) -> Tensor<Any> {
+        on!(a.device(), K, _ => wrap(K::solve_triangular(inner(a), inner(b), upper, unit)))
     }
 
     // Tracking is Autograd's, which wraps this backend; the backends inside record nothing.

@@ -67,6 +67,7 @@
 //! | threads and memory of the host | [`cpu`] |
 //! | the devices of this machine, by name | [`Device`] |
 //! | training steps that are captured once and replayed | [`graph`] |
+//! | solving, inverses, factors and norms of matrices | [`linalg`] |
 //!
 //! # What runs where is a type
 //!
@@ -170,6 +171,7 @@ pub use kiln_data as data;
 pub use kiln_nn as nn;
 pub use kiln_optim as optim;
 pub use kiln_tensor_core as tensor;
+pub use kiln_tensor_core::linalg;
 
 /// The backend of the prelude's types: recorded, on a device chosen at run time.
 pub type DefaultBackend = autograd::Autograd<Any>;

@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 
 use crate::graph::Replay;
 use crate::{
-    Activation, AttentionSpec, ConvSpec, DType, Error, Handle, HostMemory, Kernel, Layout,
-    MemoryStats, PoolSpec, Result, Shape, Tensor, ViewOp, compose, raise,
+    Activation, AttentionSpec, ConvSpec, DType, Error, Factorization, Handle, HostMemory, Kernel,
+    Layout, MemoryStats, PoolSpec, Result, Shape, Tensor, ViewOp, compose, raise,
 };
 
 /// The tensors that a primitive with several results gives.
@@ -493,6 +493,23 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
     /// The gradient of `max_pool` in `x`, which has shape `input`, from the positions of the maxima.
     fn max_pool_grad(grad: &Tensor<Self>, indices: &Tensor<Self>, input: &Shape) -> Tensor<Self> {
         compose::max_pool_grad(grad, indices, input)
+    }
+
+    /// The factors of each of the matrices `[…, m, n]`, `f32` or `f64`: what [`Factorization`] says. A batch, m or n
+    /// may be 0.
+    fn factor(x: &Tensor<Self>, kind: Factorization) -> Outputs<Self> {
+        compose::factor(x, kind)
+    }
+
+    /// The solution x of `a · x = b` for triangular a `[…, n, n]` and b `[…, n, k]` of equal (already expanded)
+    /// leading dims. Reads one triangle of a, without its diagonal if `unit`: that is then ones.
+    fn solve_triangular(
+        a: &Tensor<Self>,
+        b: &Tensor<Self>,
+        upper: bool,
+        unit: bool,
+    ) -> Tensor<Self> {
+        compose::solve_triangular(a, b, upper, unit)
     }
 
     // ------------------------------------------------------------------ provided: tracking

@@ -2,11 +2,14 @@
 //! not override it runs.
 
 mod attention;
+mod jacobi;
+mod linalg;
 mod linear;
 
 pub use attention::{
     attention_weights, scaled_dot_product_attention, scaled_dot_product_attention_grad,
 };
+pub use linalg::{factor, solve_triangular};
 pub use linear::{activation_grad, linear, linear_act, linear_grad_weight, rows};
 
 use crate::ops::cast_program;

@@ -79,6 +79,28 @@ pub enum Error {
         /// What happened and what to do instead.
         why: String,
     },
+    /// A matrix that has no inverse where one is needed.
+    #[error("{op}: {}the matrix is singular: element {pivot} on the diagonal of u is 0", element(*.batch))]
+    Singular {
+        /// The op's name.
+        op: &'static str,
+        /// Which matrix of the batch, in row-major order of the leading dims.
+        batch: Option<usize>,
+        /// The first zero on the diagonal.
+        pivot: usize,
+    },
+    /// A matrix that is not positive definite where one is needed.
+    #[error(
+        "{op}: {}the matrix is not positive definite: the leading minor of order {minor} is not positive", element(*.batch)
+    )]
+    NotPositiveDefinite {
+        /// The op's name.
+        op: &'static str,
+        /// Which matrix of the batch, in row-major order of the leading dims.
+        batch: Option<usize>,
+        /// The order of the first leading minor that is not positive.
+        minor: usize,
+    },
     /// An argument outside its domain.
     #[error("{op}: {why}")]
     Argument {
@@ -182,6 +204,10 @@ fn out_of_memory(asked: usize, free: Option<usize>) -> String {
         "out of memory: {} asked for{free}; drop tensors or work in smaller batches",
         mib(asked)
     )
+}
+
+fn element(batch: Option<usize>) -> String {
+    batch.map_or(String::new(), |i| format!("in matrix {i} of the batch, "))
 }
 
 fn place(called: Option<&Location<'_>>) -> String {

@@ -37,6 +37,7 @@ pub use handle::{Handle, Placed};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use memory::{MemoryCounter, MemoryStats};
+pub use ops::linalg;
 pub use ops::{
     ALIASES, ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedMany, FusedWith,
     IndexItem, IntoIndex, NUMBERED, NewAxis, Operand, Options, PadMode, Reduction, Step, Steps,
@@ -45,5 +46,7 @@ pub use ops::{
 pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
 pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
 pub use shape::Shape;
-pub use spec::{Activation, AttentionSpec, ConvSpec, Dims, PoolSpec, adaptive_windows};
+pub use spec::{
+    Activation, AttentionSpec, ConvSpec, Dims, Factorization, PoolSpec, adaptive_windows,
+};
 pub use tensor::Tensor;

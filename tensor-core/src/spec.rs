@@ -124,3 +124,46 @@ pub struct AttentionSpec {
     /// What the products of queries and keys are multiplied by.
     pub scale: f64,
 }
+
+/// What `Backend::factor` takes each matrix `[…, m, n]` apart into. Symmetric matrices are read from their lower
+/// triangle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Factorization {
+    /// Symmetric matrices: lower triangular l with `l · lᵀ = x`. Where x is not positive definite, the diagonal
+    /// of l has NaN from its first leading minor on that is not.
+    Cholesky,
+    /// Square matrices: `lu`, whose part below the diagonal is l (with ones on its diagonal) and whose rest is u, and the
+    /// rows' order `[…, n]`, `i64`: `l · u = x[order]`, by partial pivoting.
+    Lu,
+    /// Matrices with m ≥ n: q with orthonormal columns and r upper triangular, `q · r = x`.
+    Qr {
+        /// q is `[…, m, m]` and r `[…, m, n]`, else `[…, m, n]` and `[…, n, n]`.
+        complete: bool,
+    },
+    /// Symmetric matrices: eigenvalues `[…, n]` in ascending order, and their vectors as columns.
+    Eigh,
+    /// u `[…, m, k]`, singular values `[…, k]` in descending order, and vᵀ `[…, k, n]`, with k the smaller of m and n.
+    Svd,
+    /// The inverse of Moore and Penrose, `[…, n, m]`, and the singular values `[…, k]`: those count as 0 that are
+    /// no larger than `atol`, or `rtol` times the largest.
+    Pinv {
+        /// Absolute bound.
+        atol: f64,
+        /// Relative bound.
+        rtol: f64,
+    },
+}
+
+impl Factorization {
+    /// The op's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Factorization::Cholesky => "cholesky",
+            Factorization::Lu => "lu",
+            Factorization::Qr { .. } => "qr",
+            Factorization::Eigh => "eigh",
+            Factorization::Svd => "svd",
+            Factorization::Pinv { .. } => "pinv",
+        }
+    }
+}

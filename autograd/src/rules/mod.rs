@@ -3,6 +3,7 @@
 mod attention;
 mod conv;
 mod index;
+mod linalg;
 mod map;
 mod matmul;
 mod norm;
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 pub(crate) use attention::ScaledDotProductAttention;
 pub(crate) use conv::{Conv, ConvGradInput, ConvGradWeight};
 pub(crate) use index::{Gather, IndexAdd, IndexSelect, Scatter};
+pub(crate) use linalg::{Factor, SolveTriangular};
 pub(crate) use map::{Map, Pointwise};
 pub(crate) use matmul::{Linear, LinearAct, Matmul};
 pub(crate) use norm::{BatchNorm, LayerNorm, RmsNorm};

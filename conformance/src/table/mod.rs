@@ -22,6 +22,7 @@ pub mod creation;
 pub mod functional;
 pub mod fused;
 pub mod joins;
+pub mod linalg;
 pub mod losses;
 pub mod numbers;
 pub mod operators;
@@ -253,5 +254,6 @@ families! { ($)
     ranges
     losses
     products
+    linalg
     reductions
 }

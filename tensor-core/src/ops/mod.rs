@@ -7,6 +7,7 @@ mod einsum;
 mod fused;
 mod indexing;
 mod join;
+pub mod linalg;
 mod linear;
 mod matmul;
 #[cfg(feature = "ndarray")]
