@@ -4,8 +4,10 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
+use kiln_files::Plain;
 use kiln_tensor_core::{Result, raise};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 use crate::workers::Workers;
 
@@ -16,6 +18,18 @@ pub struct Position {
     pub epoch: u64,
     /// How many of its batches have been handed out.
     pub batch: usize,
+}
+
+/// For checkpoints.
+impl Plain for Position {
+    fn to_json(&self) -> Value {
+        json!({"epoch": self.epoch, "batch": self.batch})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let batch = usize::try_from(value["batch"].as_u64()?).ok()?;
+        Some(Position { epoch: value["epoch"].as_u64()?, batch })
+    }
 }
 
 /// Where the next epoch starts, and where the latest one stands.
@@ -86,13 +100,14 @@ impl<T: Send + 'static> Iterator for TryEpoch<T> {
         if self.at.batch >= self.end {
             return None;
         }
-        let batch = match &mut self.source {
-            Source::Here(batches) => batches(self.at.batch),
-            Source::Workers(workers) => workers.next(),
-        };
+        // A batch counts also if making it panics: nobody gets it again, and workers have no other.
+        let at = self.at.batch;
         self.at.batch += 1;
         self.report();
-        Some(batch)
+        Some(match &mut self.source {
+            Source::Here(batches) => batches(at),
+            Source::Workers(workers) => workers.next(),
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

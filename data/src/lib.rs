@@ -8,7 +8,6 @@
 mod collate;
 mod dataset;
 mod epoch;
-mod fs;
 mod image;
 mod image_dataset;
 mod loader;
@@ -28,7 +27,7 @@ mod workers;
 pub use collate::Collate;
 pub use dataset::{Concat, Dataset, Map, Subset};
 pub use epoch::{Epoch, Position, TryEpoch};
-pub use fs::write_atomic;
+pub use kiln_files::write_atomic;
 pub use image::Image;
 pub use image_dataset::ImageDataset;
 pub use loader::DataLoader;

@@ -64,6 +64,7 @@
 //! | modules, layers, losses, initialisation | [`nn`] |
 //! | optimizers, learning-rate schedulers, gradient clipping | [`optim`] |
 //! | datasets, loaders, transforms, readers, metrics, plots | [`data`] |
+//! | checkpoints, PyTorch's `.pt`, NumPy's `.npy` and `.npz` | [`files`] |
 //! | threads and memory of the host | [`cpu`] |
 //! | the devices of this machine, by name | [`Device`] |
 //! | training steps that are captured once and replayed | [`graph`] |
@@ -156,8 +157,8 @@ mod variants;
 pub use any::Any;
 pub use kiln_tensor_core::{
     Error, MatmulPrecision, Result, are_deterministic_algorithms_enabled, catch,
-    float32_matmul_precision, manual_seed, set_float32_matmul_precision,
-    use_deterministic_algorithms,
+    float32_matmul_precision, manual_seed, rng_states, set_float32_matmul_precision,
+    set_rng_states, use_deterministic_algorithms,
 };
 pub use variants::{AnyTensor, Device};
 
@@ -168,6 +169,7 @@ pub use kiln_backend_cuda as cuda;
 #[cfg(feature = "opencl")]
 pub use kiln_backend_opencl as opencl;
 pub use kiln_data as data;
+pub use kiln_files as files;
 pub use kiln_nn as nn;
 pub use kiln_optim as optim;
 pub use kiln_tensor_core as tensor;

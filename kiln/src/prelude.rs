@@ -21,7 +21,7 @@ pub use crate::nn::{
 pub use crate::optim::{AdjustLr, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler};
 pub use crate::tensor::DType::{self, *};
 pub use crate::tensor::{Activation, Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
-pub use crate::{Device, linalg, manual_seed};
+pub use crate::{Device, linalg, manual_seed, rng_states, set_rng_states};
 
 /// [`tensor::AttentionOptions`](crate::tensor::AttentionOptions) on the default backend.
 pub type AttentionOptions<'a> = crate::tensor::AttentionOptions<'a, B>;
@@ -43,6 +43,7 @@ macro_rules! aliases {
 
 aliases! {
     tensor: Tensor;
+    files: Checkpoint StateDict;
     nn:
         Param Buffer Hooks Layer Sequential ParameterList ParameterDict
         Linear Bilinear Embedding Flatten Unflatten Identity

@@ -22,13 +22,13 @@ mod param;
 mod parametrize;
 mod print;
 mod python;
-mod safetensors;
 mod state_dict;
 mod summary;
 
 pub use containers::*;
 pub use field::{Field, HasBackend};
 pub use hooks::{HookHandle, HookResult, Hooks};
+pub use kiln_files::StateDict;
 pub use kiln_nn_derive::Module;
 pub use layers::*;
 pub use losses::*;
@@ -38,7 +38,7 @@ pub use param::{Buffer, Param};
 pub use parametrize::{
     Parametrization, Parametrized, SpectralNorm, WeightNorm, spectral_norm, weight_norm,
 };
-pub use state_dict::{IncompatibleKeys, StateDict};
+pub use state_dict::IncompatibleKeys;
 pub use summary::{Summary, SummaryRow, summary, summary_of};
 
 /// For the derive.

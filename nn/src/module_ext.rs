@@ -253,7 +253,8 @@ pub trait ModuleExt: Module {
         state_dict::load_into(self.as_dyn(), state, strict)
     }
 
-    /// Writes the state dict to a safetensors file; see [`StateDict::save`].
+    /// Writes the state dict to a file: for PyTorch if its name ends in `.pt` or `.pth`, else safetensors;
+    /// see [`StateDict::save`].
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
@@ -261,8 +262,9 @@ pub trait ModuleExt: Module {
         self.state_dict().save(path)
     }
 
-    /// Loads a safetensors file, which must have exactly the module's entries, into it. For a part of a
-    /// file or of a module: [`StateDict::load`], then [`load_state_dict`](Self::load_state_dict).
+    /// Loads a file of PyTorch's (`.pt`), a safetensors or an `.npz` file into the module, whose entries it
+    /// must have exactly; which it is shows in its content. A file of PyTorch's is one of
+    /// `torch.save(model.state_dict(), path)`: nothing that it holds is run. For a part of a file or of a module: [`StateDict::load`], then [`load_state_dict`](Self::load_state_dict).
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not what it claims to be,

@@ -1,119 +1,13 @@
 //! State dicts: the tensors of a module by path, out of it and into it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
+use kiln_files::StateDict;
 use kiln_tensor_core::{Backend, Error, Result, Tensor};
 
+use crate::Module;
 use crate::module_ext::{Entry, walk};
-use crate::{Module, safetensors};
-
-/// Tensors by name, in order: the parameters and persistent buffers of a module, by path.
-pub struct StateDict<B: Backend> {
-    entries: Vec<(String, Tensor<B>)>,
-    metadata: BTreeMap<String, String>,
-}
-
-impl<B: Backend> StateDict<B> {
-    /// An empty one.
-    pub const fn new() -> Self {
-        StateDict { entries: Vec::new(), metadata: BTreeMap::new() }
-    }
-
-    /// Texts that go with the tensors, in files too.
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.metadata
-    }
-
-    /// The texts, to change them.
-    pub fn metadata_mut(&mut self) -> &mut BTreeMap<String, String> {
-        &mut self.metadata
-    }
-
-    /// Appends an entry, or replaces the tensor of the entry that has the name already.
-    pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor<B>) {
-        let name = name.into();
-        match self.entries.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = tensor,
-            None => self.entries.push((name, tensor)),
-        }
-    }
-
-    /// Removes an entry.
-    pub fn remove(&mut self, name: &str) -> Option<Tensor<B>> {
-        let at = self.entries.iter().position(|(known, _)| known == name)?;
-        Some(self.entries.remove(at).1)
-    }
-
-    /// The tensor of this name.
-    pub fn get(&self, name: &str) -> Option<&Tensor<B>> {
-        self.iter().find(|(known, _)| *known == name).map(|(_, tensor)| tensor)
-    }
-
-    /// The names, in order.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.iter().map(|(name, _)| name)
-    }
-
-    /// Names and tensors, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor<B>)> {
-        self.entries.iter().map(|(name, tensor)| (name.as_str(), tensor))
-    }
-
-    /// The number of entries.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Writes a safetensors file: to a temporary file beside it, which then takes its name, so that
-    /// whoever reads meanwhile sees the old file or the new one.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        safetensors::save(path.as_ref(), self.iter(), &self.metadata)
-    }
-
-    /// Reads a safetensors file, PyTorch's too, onto `device`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not what it claims to be.
-    pub fn load(path: impl AsRef<Path>, device: &B::Device) -> Result<Self> {
-        safetensors::load(path.as_ref(), device)
-    }
-}
-
-impl<B: Backend> Default for StateDict<B> {
-    fn default() -> Self {
-        StateDict::new()
-    }
-}
-
-impl<B: Backend> FromIterator<(String, Tensor<B>)> for StateDict<B> {
-    fn from_iter<I: IntoIterator<Item = (String, Tensor<B>)>>(entries: I) -> Self {
-        StateDict { entries: entries.into_iter().collect(), metadata: BTreeMap::new() }
-    }
-}
-
-impl<B: Backend> IntoIterator for StateDict<B> {
-    type Item = (String, Tensor<B>);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
-    }
-}
-
-impl<B: Backend> std::fmt::Debug for StateDict<B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
 
 /// What `load_state_dict(…, strict = false)` did not match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

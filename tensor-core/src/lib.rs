@@ -44,7 +44,10 @@ pub use ops::{
     Takes, Term, UNARY, Unary,
 };
 pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
-pub use random::{RngState, manual_seed, next_draw, rng_state, set_rng_state};
+pub use random::{
+    RngState, RngStates, manual_seed, next_draw, rng_state, rng_states, set_rng_state,
+    set_rng_states,
+};
 pub use shape::Shape;
 pub use spec::{
     Activation, AttentionSpec, ConvSpec, Dims, Factorization, PoolSpec, adaptive_windows,

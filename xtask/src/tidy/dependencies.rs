@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The rooms of the house and what each may use: arrows point one way.
 #[rustfmt::skip]
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("kiln-tensor-core", &[]),
     ("kiln-backend-cpu", &["kiln-tensor-core"]),
     ("kiln-backend-gpu", &["kiln-tensor-core"]),
@@ -17,11 +17,12 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("kiln-backend-minimal", &["kiln-tensor-core"]),
     ("kiln-autograd",    &["kiln-tensor-core"]),
     ("kiln-nn-derive",   &[]),
-    ("kiln-nn",          &["kiln-tensor-core", "kiln-autograd", "kiln-nn-derive"]),
+    ("kiln-files",       &["kiln-tensor-core"]),
+    ("kiln-nn",          &["kiln-tensor-core", "kiln-autograd", "kiln-files", "kiln-nn-derive"]),
     ("kiln-optim",       &["kiln-tensor-core", "kiln-autograd", "kiln-nn"]),
-    ("kiln-data",        &["kiln-tensor-core"]),
+    ("kiln-data",        &["kiln-tensor-core", "kiln-files"]),
     ("kiln-conformance", &["kiln-tensor-core", "kiln-autograd"]),
-    ("kiln",             &["kiln-tensor-core", "kiln-backend-cpu", "kiln-backend-opencl", "kiln-backend-cuda", "kiln-autograd", "kiln-nn", "kiln-nn-derive", "kiln-optim", "kiln-data"]),
+    ("kiln",             &["kiln-tensor-core", "kiln-backend-cpu", "kiln-backend-opencl", "kiln-backend-cuda", "kiln-autograd", "kiln-files", "kiln-nn", "kiln-nn-derive", "kiln-optim", "kiln-data"]),
     ("xtask",            &[]),
 ];
 

@@ -1,16 +1,16 @@
-//! The one codec of state dicts: safetensors files, which hold tensors and run no code.
+//! Safetensors files, which hold tensors and texts and run no code.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
-use kiln_tensor_core::{Backend, DType, Error, Result, Shape, Tensor};
+use kiln_tensor_core::{Backend, DType, Result, Shape, Tensor};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize_to_file};
 
 use crate::StateDict;
+use crate::atomic::replace;
+use crate::order::{Order, bytes_of, download, upload};
 
 /// Both names of each dtype. The format's others have no counterpart here.
 const DTYPES: [(DType, Dtype); 10] = [
@@ -44,26 +44,6 @@ pub fn save<'a, B: Backend>(
             other => io::Error::other(other),
         })
     })
-    .map_err(|source| Error::Io { path: path.into(), source })
-}
-
-/// Lets `write` make a file beside `path`, makes sure that it is on the disk, and gives it the name.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    struct Temporary(PathBuf);
-    impl Drop for Temporary {
-        fn drop(&mut self) {
-            // Gone already where it took its name; after an error there is nothing more to do.
-            let _ = fs::remove_file(&self.0);
-        }
-    }
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary =
-        Temporary(path.with_file_name(format!(".{name}.{}.{count}.tmp", std::process::id())));
-    write(&temporary.0)?;
-    File::options().write(true).open(&temporary.0)?.sync_all()?;
-    fs::rename(&temporary.0, path)
 }
 
 /// A tensor as the writer sees it; its elements are downloaded when their turn comes.
@@ -89,9 +69,7 @@ impl<B: Backend> View for Entry<'_, B> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = B::download(&self.tensor.detach());
-        little_endian(&mut bytes, self.tensor.dtype());
-        bytes.into()
+        download(self.tensor).into()
     }
 
     fn data_len(&self) -> usize {
@@ -101,15 +79,13 @@ impl<B: Backend> View for Entry<'_, B> {
 
 /// Reads the tensors of a file in the order in which they lie in it. What the header says is checked
 /// against the file before anything is allocated.
-pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<StateDict<B>> {
-    let bytes = fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    let wrong = |why: String| Error::Format { what: path.display().to_string(), why };
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| wrong(format!("not a safetensors file: {error}")))?;
+pub fn parse<B: Backend>(bytes: &[u8], path: &Path, device: &B::Device) -> Result<StateDict<B>> {
+    let wrong = |why: String| crate::wrong(path, why);
+    let damaged = |error| wrong(format!("not a safetensors file: {error}"));
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut views = file.tensors();
     views.sort_by_key(|(_, view)| view.data().as_ptr() as usize);
-    let (_, header) = SafeTensors::read_metadata(&bytes)
-        .map_err(|error| wrong(format!("not a safetensors file: {error}")))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let mut state: StateDict<B> = views
         .into_iter()
         .map(|(name, view)| {
@@ -118,31 +94,14 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<StateDict<B>>
                 return Err(wrong(format!("{name} has dtype {}, which Kiln lacks", view.dtype())));
             };
             // An empty tensor may claim any other sizes; strides are products of them.
-            let mut sizes = view.shape().iter().filter(|&&size| size > 0);
-            let extent = sizes.try_fold(1isize, |product, &size| {
-                product.checked_mul(isize::try_from(size).ok()?)
-            });
-            if extent.is_none() {
+            if bytes_of(view.shape(), dtype).is_none() {
                 return Err(wrong(format!("{name} has the sizes {:?}", view.shape())));
             }
-            let mut data = Cow::from(view.data());
-            if cfg!(target_endian = "big") {
-                little_endian(data.to_mut(), dtype);
-            }
-            if dtype == DType::Bool && data.iter().any(|&byte| byte > 1) {
-                data.to_mut().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
-            }
-            Ok((name, B::upload(&data, &Shape::from(view.shape()), dtype, device)))
+            let shape = Shape::from(view.shape());
+            Ok((name, upload(view.data(), &shape, dtype, Order::Little, device)))
         })
         .collect::<Result<_>>()?;
     let notes = header.metadata().clone().unwrap_or_default();
     state.metadata_mut().extend(notes.into_iter().filter(|(name, _)| name != FORMAT.0));
     Ok(state)
-}
-
-/// Between the machine's order of bytes and the file's.
-fn little_endian(bytes: &mut [u8], dtype: DType) {
-    if cfg!(target_endian = "big") {
-        bytes.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
-    }
 }
