@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod collate;
+mod combine;
 mod dataset;
 mod epoch;
+mod grid;
 mod image;
 mod image_dataset;
+mod iterable;
 mod loader;
 pub mod metrics;
 #[cfg(feature = "plot")]
@@ -20,23 +23,27 @@ mod rng;
 mod sampler;
 mod sets;
 mod split;
+pub mod tensorboard;
 mod tensors;
 pub mod transforms;
 mod workers;
 
 pub use collate::Collate;
+pub use combine::{ConcatDataset, StackDataset};
 pub use dataset::{Concat, Dataset, Map, Subset};
 pub use epoch::{Epoch, Position, TryEpoch};
-pub use kiln_files::write_atomic;
+pub use grid::{Grid, make_grid, save_image};
 pub use image::Image;
 pub use image_dataset::ImageDataset;
+pub use iterable::{ChainDataset, IterableDataset, IterableLoader, Shard};
+pub use kiln_files::write_atomic;
 pub use loader::DataLoader;
 pub use progress::{EpochProgress, EpochSummary, History, Progress};
 pub use readers::{Column, CsvReader, IdxArray, ImageFolder, Table, read_idx, read_idx_images};
 pub use rng::Rng;
 pub use sampler::{
-    BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
-    WeightedRandomSampler,
+    BatchSampler, Batched, DistributedSampler, RandomSampler, Sampler, SequentialSampler,
+    StratifiedSampler, SubsetRandomSampler, WeightedRandomSampler,
 };
 pub use sets::{FashionMnist, digits, fashion_mnist};
 pub use split::SplitSizes;

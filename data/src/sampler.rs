@@ -175,3 +175,120 @@ impl Sampler for WeightedRandomSampler {
         waits.into_iter().take(self.draws).map(|(_, at)| at).collect()
     }
 }
+
+/// Items in random order in which every stretch has the classes in their proportions, as nearly as whole
+/// items allow: batches of any size are stratified.
+///
+/// ```
+/// use kiln_data::{Sampler, StratifiedSampler};
+/// let labels = [0, 0, 0, 0, 0, 0, 1, 1, 1];
+/// let batch: Vec<i64> = StratifiedSampler::new(labels, 7).indices(0)[..3].iter().map(|&i| labels[i]).collect();
+/// assert_eq!(batch.iter().sum::<i64>(), 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct StratifiedSampler {
+    labels: Vec<i64>,
+    seed: u64,
+}
+
+impl StratifiedSampler {
+    /// Each item once; `labels` holds the class of each.
+    pub fn new(labels: impl Into<Vec<i64>>, seed: u64) -> Self {
+        StratifiedSampler { labels: labels.into(), seed }
+    }
+}
+
+impl Sampler for StratifiedSampler {
+    fn indices(&self, epoch: u64) -> Vec<usize> {
+        let mut rng = Rng::new(self.seed, epoch);
+        let mut order = rng.permutation(self.labels.len());
+        order.sort_by_key(|&i| self.labels[i]);
+        // The items of a class lie evenly between 0 and 1; of equal places, classes take turns.
+        let mut placed: Vec<(f64, usize)> = Vec::with_capacity(order.len());
+        for class in order.chunk_by(|&a, &b| self.labels[a] == self.labels[b]) {
+            let place = |at: usize| (at as f64 + 0.5) / class.len() as f64;
+            placed.extend(class.iter().enumerate().map(|(at, &i)| (place(at), i)));
+        }
+        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        placed.into_iter().map(|(_, i)| i).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.labels.len()
+    }
+}
+
+/// The share of one of several processes, each item in one share, in random order:
+/// `torch.utils.data.DistributedSampler`. Shares have one length: some items come twice if the processes do
+/// not divide the items.
+#[derive(Clone, Debug)]
+pub struct DistributedSampler {
+    len: usize,
+    replicas: usize,
+    rank: usize,
+    seed: u64,
+}
+
+impl DistributedSampler {
+    /// The share of process `rank` of `replicas`, of `len` items.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    #[track_caller]
+    pub fn new(len: usize, replicas: usize, rank: usize, seed: u64) -> Self {
+        if rank >= replicas {
+            let why = format!("there is no process {rank} of {replicas}");
+            raise(Error::Argument { op: "DistributedSampler", why });
+        }
+        DistributedSampler { len, replicas, rank, seed }
+    }
+}
+
+impl Sampler for DistributedSampler {
+    fn indices(&self, epoch: u64) -> Vec<usize> {
+        let order = Rng::new(self.seed, epoch).permutation(self.len);
+        let all = order.iter().cycle().take(self.count() * self.replicas);
+        all.skip(self.rank).step_by(self.replicas).copied().collect()
+    }
+
+    fn count(&self) -> usize {
+        self.len.div_ceil(self.replicas)
+    }
+}
+
+/// Batches of a sampler's items: `torch.utils.data.BatchSampler`, the class. Of several, batches from
+/// different samplers can be put in one epoch; for one, a loader's own batch size does the same.
+#[derive(Clone, Debug)]
+pub struct Batched<S> {
+    sampler: S,
+    batch_size: usize,
+    drop_last: bool,
+}
+
+impl<S: Sampler> Batched<S> {
+    /// Batches of `batch_size` items; a last one that is not full is left out if `drop_last`.
+    ///
+    /// # Panics
+    /// If `batch_size` is 0.
+    #[track_caller]
+    pub fn new(sampler: S, batch_size: usize, drop_last: bool) -> Self {
+        if batch_size == 0 {
+            let why = "a batch holds at least one item".into();
+            raise(Error::Argument { op: "Batched", why });
+        }
+        Batched { sampler, batch_size, drop_last }
+    }
+}
+
+impl<S: Sampler> BatchSampler for Batched<S> {
+    fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let indices = self.sampler.indices(epoch);
+        let full = |batch: &&[usize]| !self.drop_last || batch.len() == self.batch_size;
+        indices.chunks(self.batch_size).filter(full).map(<[usize]>::to_vec).collect()
+    }
+
+    fn count(&self) -> usize {
+        let items = self.sampler.count();
+        if self.drop_last { items / self.batch_size } else { items.div_ceil(self.batch_size) }
+    }
+}

@@ -1,11 +1,13 @@
 //! Images in memory: 8-bit pixels, and what can be done to them before they become tensors.
 
 mod codec;
+mod colour;
 mod resize;
+mod warp;
 
 use std::fmt;
 
-use kiln_tensor_core::{Error, raise};
+use kiln_tensor_core::{Backend, DType, Error, Tensor, raise};
 
 /// An image of 8-bit pixels, row by row, the channels of a pixel side by side. 1 channel is gray, 3
 /// are RGB.
@@ -82,6 +84,30 @@ impl Image {
             .collect()
     }
 
+    /// The image of a tensor `[channels, height, width]`: of values from 0 to 1, rounded, or of `u8`.
+    ///
+    /// # Panics
+    /// If it has another rank, or not 1 to 4 channels.
+    #[track_caller]
+    pub fn from_tensor<B: Backend>(tensor: &Tensor<B>) -> Self {
+        let &[channels @ 1..=4, height, width] = tensor.dims() else {
+            raise(Error::Shape {
+                op: "Image::from_tensor",
+                shapes: vec![tensor.shape().clone()],
+                why: "an image is [channels, height, width] with 1 to 4 channels".into(),
+            });
+        };
+        let rows = tensor.detach().permute([1, 2, 0]);
+        let pixels = if tensor.dtype() == DType::U8 {
+            rows.to_vec()
+        } else {
+            let values: Vec<f32> = rows.to_dtype(DType::F32).to_vec();
+            // As torchvision's save_image.
+            values.iter().map(|v| (v * 255.0 + 0.5).clamp(0.0, 255.0) as u8).collect()
+        };
+        Image::new(height, width, channels, pixels)
+    }
+
     /// Three channels; gray is repeated, transparency is dropped.
     pub fn into_rgb(self) -> Self {
         self.with_channels(3, |p| if p.len() < 3 { [p[0]; 3] } else { [p[0], p[1], p[2]] })
@@ -109,7 +135,19 @@ impl Image {
     /// The rectangle that starts at (`top`, `left`). What lies outside the image is black; offsets may
     /// be negative.
     pub fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Self {
-        let mut pixels = vec![0; height * width * self.channels];
+        self.crop_with(top, left, height, width, 0)
+    }
+
+    /// As [`Image::crop`], with another value for what lies outside.
+    pub fn crop_with(
+        &self,
+        top: isize,
+        left: isize,
+        height: usize,
+        width: usize,
+        fill: u8,
+    ) -> Self {
+        let mut pixels = vec![fill; height * width * self.channels];
         let from = left.clamp(0, self.width as isize);
         let to = (left + width as isize).clamp(from, self.width as isize);
         let row = (to - from) as usize * self.channels;
@@ -122,6 +160,13 @@ impl Image {
             }
         }
         Image { width, height, pixels, ..*self }
+    }
+
+    /// The image mirrored top to bottom.
+    pub fn flip_vertical(mut self) -> Self {
+        let row = (self.width * self.channels).max(1);
+        self.pixels = self.pixels.chunks_exact(row).rev().flatten().copied().collect();
+        self
     }
 
     /// The image mirrored left to right.

@@ -1,14 +1,25 @@
-//! How good a model is: accuracy, top-k, confusion matrix, precision, recall, F1, running means.
+//! How good a model is: accuracy, top-k, confusion matrix, precision, recall, F1, ROC and
+//! precision-recall curves, log loss, errors of regression, running means. [`Metric`]s take batch by batch.
 //!
 //! Ratios follow scikit-learn: what would divide by zero is 0 unless said otherwise.
 
 mod confusion;
+mod ranking;
 mod report;
+mod streaming;
 
 use kiln_tensor_core::{Backend, DType, Error, Fused, ReduceOp, Tensor, Val, raise};
 
 pub use confusion::{Average, ConfusionMatrix};
+pub use ranking::{
+    MultiClass, PrecisionRecallCurve, RocCurve, average_precision, precision_recall_curve, roc_auc,
+    roc_auc_multiclass, roc_curve,
+};
 pub use report::{ClassScores, Report};
+pub use streaming::{
+    Accuracy, AveragePrecision, ClassScore, LogLoss, MeanAbsoluteError, MeanSquaredError, Metric,
+    Perplexity, R2, RocAuc, TopKAccuracy,
+};
 
 /// A mean that grows value by value.
 ///

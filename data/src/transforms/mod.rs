@@ -16,9 +16,40 @@
 //! # Ok::<(), kiln_tensor_core::Error>(())
 //! ```
 
+mod chance;
+mod colour;
+mod erase;
+mod geometry;
+mod warp;
+
 use kiln_tensor_core::{Backend, Error, Result, Tensor, raise};
 
 use crate::{Dataset, Image, Rng};
+
+pub use chance::{Lambda, RandomApply, RandomChoice};
+pub use colour::{ColorJitter, GaussianBlur, Grayscale, RandomGrayscale};
+pub use erase::RandomErasing;
+pub use geometry::{
+    CenterCrop, Pad, RandomCrop, RandomHorizontalFlip, RandomResizedCrop, RandomVerticalFlip,
+    Resize,
+};
+pub use warp::{Interpolation, RandomAffine, RandomRotation};
+
+/// Implements transforms from images to images.
+macro_rules! on_images {
+    ($($name:ident: |$this:ident, $image:ident, $rng:ident| $body:expr;)*) => {$(
+        impl crate::transforms::Transform for $name {
+            type Input = crate::Image;
+            type Output = crate::Image;
+
+            fn apply(&self, $image: crate::Image, $rng: &mut crate::Rng) -> crate::Image {
+                let $this = self;
+                $body
+            }
+        }
+    )*};
+}
+use on_images;
 
 /// A change to an input, with random numbers where it wants them.
 pub trait Transform: Send + Sync {
@@ -95,118 +126,6 @@ impl<D: Dataset<Item = (T::Input, L)>, T: Transform, L> Dataset for Transformed<
         let mut rng = Rng::for_item(self.seed, epoch, index);
         Ok((self.transform.apply(x, &mut rng), label))
     }
-}
-
-/// The image at another size, bilinear, averaging where it shrinks: `torchvision.transforms.Resize`.
-#[derive(Clone, Copy, Debug)]
-pub struct Resize {
-    height: usize,
-    width: usize,
-}
-
-impl Resize {
-    /// Both sizes; the image is stretched where its proportions differ.
-    pub fn new(height: usize, width: usize) -> Self {
-        Resize { height, width }
-    }
-}
-
-/// The middle of the image: `torchvision.transforms.CenterCrop`. A smaller image gets black edges.
-#[derive(Clone, Copy, Debug)]
-pub struct CenterCrop {
-    height: usize,
-    width: usize,
-}
-
-impl CenterCrop {
-    /// The size to keep.
-    pub fn new(height: usize, width: usize) -> Self {
-        CenterCrop { height, width }
-    }
-}
-
-/// A rectangle at a random place: `torchvision.transforms.RandomCrop`.
-#[derive(Clone, Copy, Debug)]
-pub struct RandomCrop {
-    height: usize,
-    width: usize,
-    padding: usize,
-}
-
-impl RandomCrop {
-    /// The size to keep.
-    pub fn new(height: usize, width: usize) -> Self {
-        RandomCrop { height, width, padding: 0 }
-    }
-
-    /// Black pixels to add on each side first.
-    pub fn padding(mut self, pixels: usize) -> Self {
-        self.padding = pixels;
-        self
-    }
-}
-
-/// Mirrors left to right with a chance: `torchvision.transforms.RandomHorizontalFlip`.
-#[derive(Clone, Copy, Debug)]
-pub struct RandomHorizontalFlip {
-    p: f64,
-}
-
-impl RandomHorizontalFlip {
-    /// The chance, 0.5 in PyTorch.
-    pub fn new(p: f64) -> Self {
-        RandomHorizontalFlip { p }
-    }
-}
-
-/// To one channel of luma: `torchvision.transforms.Grayscale`.
-#[derive(Clone, Copy, Debug)]
-pub struct Grayscale;
-
-macro_rules! on_images {
-    ($($name:ident: |$this:ident, $image:ident, $rng:ident| $body:expr;)*) => {$(
-        impl Transform for $name {
-            type Input = Image;
-            type Output = Image;
-
-            fn apply(&self, $image: Image, $rng: &mut Rng) -> Image {
-                let $this = self;
-                $body
-            }
-        }
-    )*};
-}
-
-on_images! {
-    Resize: |this, image, _rng| image.resize(this.height, this.width);
-    CenterCrop: |this, image, _rng| {
-        // As torchvision: an odd pixel is cut to the even offset, and padded at the end.
-        let middle = |outer: usize, inner: usize| match outer.checked_sub(inner) {
-            Some(extra) => (extra as f64 / 2.0).round_ties_even() as isize,
-            None => -(((inner - outer) / 2) as isize),
-        };
-        let top = middle(image.height(), this.height);
-        image.crop(top, middle(image.width(), this.width), this.height, this.width)
-    };
-    RandomCrop: |this, image, rng| {
-        let mut place = |outer: usize, inner: usize| {
-            let padded = outer + 2 * this.padding;
-            if padded < inner {
-                raise(Error::Argument {
-                    op: "RandomCrop",
-                    why: format!("{inner} pixels do not fit into {padded}; pad or resize first"),
-                });
-            }
-            rng.below(padded - inner + 1) as isize - this.padding as isize
-        };
-        let top = place(image.height(), this.height);
-        let left = place(image.width(), this.width);
-        image.crop(top, left, this.height, this.width)
-    };
-    RandomHorizontalFlip: |this, image, rng| {
-        if rng.uniform() < this.p { image.flip_horizontal() } else { image }
-    };
-    Grayscale: |_this, image, _rng| image.into_gray();
 }
 
 /// An image as an `f32` tensor `[channels, height, width]` of values from 0 to 1:
