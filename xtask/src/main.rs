@@ -6,6 +6,7 @@ mod cuda;
 mod demo;
 mod docs;
 mod doctor;
+mod fuzz;
 mod gpu;
 mod opencl;
 mod shell;
@@ -41,6 +42,7 @@ enum Command {
     Docs(docs::Args),
     Cuda(cuda::Args),
     Gpu(gpu::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Docs(args) => docs::run(&args),
         Command::Cuda(args) => cuda::run(&args),
         Command::Gpu(args) => gpu::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

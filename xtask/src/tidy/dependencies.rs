@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The rooms of the house and what each may use: arrows point one way.
 #[rustfmt::skip]
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("kiln-tensor-core", &[]),
     ("kiln-backend-cpu", &["kiln-tensor-core"]),
     ("kiln-backend-gpu", &["kiln-tensor-core"]),
@@ -23,6 +23,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("kiln-data",        &["kiln-tensor-core", "kiln-files"]),
     ("kiln-conformance", &["kiln-tensor-core", "kiln-autograd"]),
     ("kiln",             &["kiln-tensor-core", "kiln-backend-cpu", "kiln-backend-opencl", "kiln-backend-cuda", "kiln-autograd", "kiln-files", "kiln-nn", "kiln-nn-derive", "kiln-optim", "kiln-data"]),
+    ("kiln-fuzz",        &["kiln-tensor-core", "kiln-backend-cpu", "kiln-files", "kiln-data"]),
     ("xtask",            &[]),
 ];
 
