@@ -10,7 +10,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kiln_tensor_core::{Backend, Draws, Error, Tensor, raise, record_draws, repeat_draws};
+use kiln_tensor_core::{
+    Backend, Draws, Error, Tensor, autocast_dtype, raise, record_draws, repeat_draws, set_autocast,
+};
 use parking_lot::Mutex;
 
 use crate::meta::inner;
@@ -20,7 +22,7 @@ use crate::{Autograd, enable_grad, is_grad_enabled};
 /// Runs `f` and keeps nothing of it for backward but the inputs: backward runs it again (Chen et al., "Training deep
 /// nets with sublinear memory cost", 2016). Costs a second forward, and saves the memory of all that lies between.
 ///
-/// The second run draws the same random numbers. What else `f` does happens twice: running statistics are updated
+/// The second run draws the same random numbers, and casts as the first did where that was in an autocast region. What else `f` does happens twice: running statistics are updated
 /// twice, for example, as in PyTorch.
 ///
 /// ```
@@ -49,13 +51,14 @@ pub fn checkpoint<B: Backend, const N: usize>(
     let kept = inputs.map(Clone::clone);
     let versions = inputs.map(|x| B::version(inner(x)));
     let again = {
-        let f = f.clone();
+        let (f, dtype) = (f.clone(), autocast_dtype());
         move || {
             let changed =
                 |(x, version): (&Tensor<Autograd<B>>, u64)| B::version(inner(x)) != version;
             if kept.iter().zip(versions).any(changed) {
                 refuse("an input has been written to in place since; write to a copy");
             }
+            let _region = set_autocast(dtype);
             enable_grad(|| drop(f(kept.each_ref())));
         }
     };

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use kiln_tensor_core::{Backend, Error, Tensor, raise};
+use kiln_tensor_core::{Backend, Error, Tensor, raise, set_autocast};
 use smallvec::{SmallVec, smallvec};
 
 use crate::hooks::Hook;
@@ -123,6 +123,8 @@ pub(crate) fn run<B: Backend, M: Mode<B>>(
 ) -> Vec<Option<Tensor<Autograd<B>>>> {
     let _mode =
         set_grad_enabled(std::any::TypeId::of::<M::Of>() == std::any::TypeId::of::<Autograd<B>>());
+    // Rules run in the dtypes of what the forward pass has saved, wherever backward is called.
+    let _dtypes = set_autocast(None);
     let mut engine = Engine::<B, M> {
         queue: BinaryHeap::new(),
         pending: HashMap::new(),

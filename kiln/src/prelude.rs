@@ -21,6 +21,7 @@ pub use crate::nn::{
 pub use crate::optim::{AdjustLr, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler};
 pub use crate::tensor::DType::{self, *};
 pub use crate::tensor::{Activation, Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
+pub use crate::tensor::{autocast, no_autocast, set_autocast};
 pub use crate::{Device, linalg, manual_seed, rng_states, set_rng_states};
 
 /// [`tensor::AttentionOptions`](crate::tensor::AttentionOptions) on the default backend.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kiln_tensor_core::graph::{Live, is_capturing};
-use kiln_tensor_core::{Backend, DType, Error, Expr, Kernel, Scalar, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, Expr, Kernel, Scalar, Tensor, raise, set_autocast};
 use parking_lot::Mutex;
 
 use crate::algorithm::{Algorithm, Elementwise, Numbers, program};
@@ -115,6 +115,8 @@ impl<B: Backend, A: Algorithm> Pass<'_, B, A> {
                 let why = "its update is not one kernel whose numbers a replay could set anew; run it outside";
                 raise(Error::Capture { op: A::NAME, why: why.into() });
             }
+            // Products are in the dtypes that the algorithm says.
+            let _dtypes = set_autocast(None);
             let param = param.detach();
             let fresh = state.prepare(&*group.options, &param);
             let step = state.count.lock().next(fresh).step;

@@ -5,6 +5,7 @@
 //! method of [`Backend`].
 #![forbid(unsafe_code)]
 
+pub mod autocast;
 pub mod backend;
 pub mod compose;
 mod determinism;
@@ -26,6 +27,7 @@ mod shape;
 mod spec;
 mod tensor;
 
+pub use autocast::{Autocast, autocast, autocast_dtype, no_autocast, set_autocast};
 pub use backend::{Backend, Device, Outputs, ReduceOp, ScanOp, ScatterOp};
 pub use determinism::{are_deterministic_algorithms_enabled, use_deterministic_algorithms};
 pub use display::{PrintOptions, print_options, set_print_options};

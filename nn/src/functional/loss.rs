@@ -1,7 +1,7 @@
 //! Losses and distances that are compositions; those with a program of their own are methods of tensors.
 
 use kiln_tensor_core::{
-    Backend, DType, Error, Fused, FusedWith, Reduction, ScatterOp, Shape, Tensor, raise,
+    Backend, DType, Error, Fused, FusedWith, Reduction, ScatterOp, Shape, Tensor, autocast, raise,
 };
 
 /// What becomes of the losses of the elements.
@@ -40,6 +40,9 @@ pub fn poisson_nll_loss<B: Backend>(
     eps: f64,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input, target])) = autocast::cast("poisson_nll_loss", [input, target]) {
+        return poisson_nll_loss(&input, &target, log_input, full, eps, reduction);
+    }
     static LOG: Fused<2> = Fused::new("poisson_nll_loss", |[x, y]| x.exp() - y * x);
     static PLAIN: FusedWith<2, 1> =
         FusedWith::new("poisson_nll_loss", |[x, y], [eps]| x - y * (x + eps).log());
@@ -97,6 +100,11 @@ pub fn hinge_embedding_loss<B: Backend>(
     margin: f64,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input, target])) =
+        autocast::cast("hinge_embedding_loss", [input, target])
+    {
+        return hinge_embedding_loss(&input, &target, margin, reduction);
+    }
     static LOSS: FusedWith<2, 1> = FusedWith::new("hinge_embedding_loss", |[x, y], [margin]| {
         let zero = x.lit(0.0);
         y.ne(1.0).select((margin - x).relu(), zero) + y.ne(-1.0).select(x, zero)
@@ -115,6 +123,9 @@ pub fn soft_margin_loss<B: Backend>(
     target: &Tensor<B>,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input, target])) = autocast::cast("soft_margin_loss", [input, target]) {
+        return soft_margin_loss(&input, &target, reduction);
+    }
     static LOSS: Fused<2> = Fused::new("soft_margin_loss", |[x, y]| (-(x * y)).softplus());
     alike("soft_margin_loss", input, &[target]);
     reduced("soft_margin_loss", LOSS.call([input, target]), reduction)
@@ -132,6 +143,11 @@ pub fn margin_ranking_loss<B: Backend>(
     margin: f64,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input1, input2, target])) =
+        autocast::cast("margin_ranking_loss", [input1, input2, target])
+    {
+        return margin_ranking_loss(&input1, &input2, &target, margin, reduction);
+    }
     static LOSS: FusedWith<3, 1> =
         FusedWith::new("margin_ranking_loss", |[a, b, y], [margin]| (margin - y * (a - b)).relu());
     reduced("margin_ranking_loss", LOSS.call([input1, input2, target], [margin]), reduction)
@@ -171,6 +187,11 @@ pub fn multi_margin_loss<B: Backend>(
     weight: Option<&Tensor<B>>,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input], [weight])) =
+        autocast::cast_given("multi_margin_loss", [input], [weight])
+    {
+        return multi_margin_loss(&input, target, p, margin, weight.as_ref(), reduction);
+    }
     static LOSS: FusedWith<3, 1> = FusedWith::new("multi_margin_loss", |[x, own, is], [margin]| {
         is.select(x.lit(0.0), (margin - own + x).relu())
     });
@@ -207,6 +228,9 @@ pub fn multilabel_margin_loss<B: Backend>(
     target: &Tensor<B>,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input])) = autocast::cast("multilabel_margin_loss", [input]) {
+        return multilabel_margin_loss(&input, target, reduction);
+    }
     static LOSS: Fused<4> = Fused::new("multilabel_margin_loss", |[x, own, counts, is]| {
         let zero = x.lit(0.0);
         counts.gt(0.0).select(is.gt(0.0).select(zero, (x.lit(1.0) - own + x).relu()), zero)
@@ -241,6 +265,9 @@ pub fn cosine_similarity<B: Backend>(
     dim: isize,
     eps: f64,
 ) -> Tensor<B> {
+    if let Some((_inside, [x1, x2])) = autocast::cast("cosine_similarity", [x1, x2]) {
+        return cosine_similarity(&x1, &x2, dim, eps);
+    }
     let norm = |x: &Tensor<B>| x.norm_dims(2.0, [dim], true).clamp_min(eps);
     ((x1 / norm(x1)) * (x2 / norm(x2))).sum_dims([dim], false)
 }
@@ -273,6 +300,11 @@ pub fn cosine_embedding_loss<B: Backend>(
     margin: f64,
     reduction: Reduction,
 ) -> Tensor<B> {
+    if let Some((_inside, [input1, input2, target])) =
+        autocast::cast("cosine_embedding_loss", [input1, input2, target])
+    {
+        return cosine_embedding_loss(&input1, &input2, &target, margin, reduction);
+    }
     static LOSS: FusedWith<4, 1> =
         FusedWith::new("cosine_embedding_loss", |[dot, a, b, y], [margin]| {
             let cos = dot / ((a + 1e-12) * (b + 1e-12)).sqrt();

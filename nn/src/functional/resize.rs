@@ -1,6 +1,6 @@
 //! Images of another size: interpolation, and channels that become space.
 
-use kiln_tensor_core::{Backend, Error, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, Error, Shape, Tensor, autocast, raise};
 
 /// How values between elements are worked out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +134,9 @@ pub fn interpolate<B: Backend>(
     align_corners: bool,
 ) -> Tensor<B> {
     use InterpolateMode::{Area, Bicubic, Linear};
+    if let Some((_inside, [x])) = autocast::cast("interpolate", [x]) {
+        return interpolate(&x, resize, mode, align_corners);
+    }
     let op = "interpolate";
     let wrong =
         |why: String| -> ! { raise(Error::Shape { op, shapes: vec![x.shape().clone()], why }) };

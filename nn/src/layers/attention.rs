@@ -2,7 +2,7 @@
 
 use kiln_tensor_core::{
     AttentionOptions, AttentionSpec, Backend, DType, Error, Fused, Options, Shape, Tensor, compose,
-    raise,
+    raise, set_autocast,
 };
 
 use crate::{Forward, Hooks, Linear, Module, Param, init};
@@ -268,6 +268,8 @@ impl<B: Backend> MultiheadAttention<B> {
         let mask = self.mask(&options, [batch, targets, k.dims()[2]], q.dtype());
         let dropout = if self.hooks.training() { self.dropout } else { 0.0 };
         let (y, weights) = if options.need_weights {
+            // Scores and weights are in the type that elements are computed in, as within the fused op.
+            let _wide = set_autocast(None);
             let causal = options.is_causal && mask.is_none();
             let scale = 1.0 / ((self.embed_dim / self.num_heads) as f64).sqrt();
             let spec = AttentionSpec { causal, scale };

@@ -1,6 +1,6 @@
 //! `y = x₁ᵀ · A · x₂ + b`.
 
-use kiln_tensor_core::{Backend, Error, Options, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, Error, Options, Shape, Tensor, autocast, raise};
 
 use super::linear::bias;
 use super::options::bias_option;
@@ -44,7 +44,23 @@ impl<B: Backend> Bilinear<B> {
     /// If the sizes do not fit together.
     #[track_caller]
     pub fn forward(&self, x1: &Tensor<B>, x2: &Tensor<B>) -> Tensor<B> {
-        let weight = self.weight.tensor();
+        let (weight, bias) = (self.weight.tensor(), self.bias.as_ref().map(Param::tensor));
+        if let Some((_inside, [x1, x2, weight], [bias])) =
+            autocast::cast_given("bilinear", [x1, x2, &weight], [bias.as_ref()])
+        {
+            return self.mapped(&x1, &x2, &weight, bias.as_ref());
+        }
+        self.mapped(x1, x2, &weight, bias.as_ref())
+    }
+
+    #[track_caller]
+    fn mapped(
+        &self,
+        x1: &Tensor<B>,
+        x2: &Tensor<B>,
+        weight: &Tensor<B>,
+        bias: Option<&Tensor<B>>,
+    ) -> Tensor<B> {
         let [out, in1, in2] = [0, 1, 2].map(|d| weight.dims()[d]);
         let lead = |x: &Tensor<B>| x.dims().split_last().map(|(&last, lead)| (lead.to_vec(), last));
         let (Some((lead1, size1)), Some((lead2, size2))) = (lead(x1), lead(x2)) else {
@@ -60,8 +76,8 @@ impl<B: Backend> Bilinear<B> {
         let left = left.reshape_to(&Shape::from([rows, out, in2]));
         let right = x2.reshape_to(&Shape::from([rows, in2, 1]));
         let y = left.matmul(&right).squeeze(-1);
-        let y = match &self.bias {
-            Some(bias) => y + bias.tensor(),
+        let y = match bias {
+            Some(bias) => y + bias,
             None => y,
         };
         let mut shape: Shape = lead1.into();

@@ -271,7 +271,9 @@ impl<B: Backend, const N: usize> Forward for InstanceNorm<B, N> {
         if self.hooks.training() {
             self.track(x);
         }
-        x.group_norm(self.num_features, weight.as_ref(), bias.as_ref(), self.eps)
+        let y = x.group_norm(self.num_features, weight.as_ref(), bias.as_ref(), self.eps);
+        // Autocast widens the other norms, not this one.
+        y.to_dtype(x.dtype())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::autocast::{autocast_dtype, cast, set_autocast};
 use crate::{Backend, Error, Shape, Tensor, ViewOp, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -23,6 +24,12 @@ impl<B: Backend> Tensor<B> {
     /// If the equation is malformed or does not fit the operands.
     #[track_caller]
     pub fn einsum(equation: &str, operands: &[&Self]) -> Self {
+        if autocast_dtype().is_some() {
+            let narrow = |x: &&Self| cast("einsum", [*x]).map_or((*x).clone(), |(_, [x])| x);
+            let narrow: Vec<Self> = operands.iter().map(narrow).collect();
+            let _inside = set_autocast(None);
+            return Self::einsum(equation, &narrow.iter().collect::<Vec<_>>());
+        }
         let plan = Plan::new(equation, operands);
         let mut terms: Vec<(Tensor<B>, Vec<Index>)> = operands
             .iter()

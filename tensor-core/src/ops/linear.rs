@@ -1,5 +1,6 @@
 //! The affine map of a linear layer.
 
+use crate::autocast::cast_given;
 use crate::{Activation, Backend, Error, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -10,6 +11,9 @@ impl<B: Backend> Tensor<B> {
     /// If the sizes do not fit together, or dtypes or devices differ.
     #[track_caller]
     pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Self {
+        if let Some((_inside, [x, weight], [bias])) = cast_given("linear", [self, weight], [bias]) {
+            return x.linear(&weight, bias.as_ref());
+        }
         self.mapped("linear", weight, bias, |x, weight, bias| B::linear(x, weight, bias))
     }
 
@@ -29,6 +33,11 @@ impl<B: Backend> Tensor<B> {
     /// As `linear`, and if the dtype is not a float.
     #[track_caller]
     pub fn linear_act(&self, weight: &Self, bias: Option<&Self>, activation: Activation) -> Self {
+        if let Some((_inside, [x, weight], [bias])) =
+            cast_given("linear_act", [self, weight], [bias])
+        {
+            return x.linear_act(&weight, bias.as_ref(), activation);
+        }
         if !self.dtype().is_float() {
             raise(Error::DType {
                 op: "linear_act",

@@ -1,5 +1,6 @@
 //! Products of matrices.
 
+use crate::autocast::cast;
 use crate::{Backend, Error, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -10,6 +11,9 @@ impl<B: Backend> Tensor<B> {
     /// differ.
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Self {
+        if let Some((_inside, [a, b])) = cast("matmul", [self, other]) {
+            return a.matmul(&b);
+        }
         self.same_device("matmul", other);
         let wrong = |why: &str| -> ! {
             raise(Error::Shape {

@@ -1,6 +1,7 @@
 //! Vector norms.
 
 use super::reduce::SAFE_SQRT;
+use crate::autocast::cast;
 use crate::{Backend, Fused, FusedWith, ReduceOp, Tensor};
 
 impl<B: Backend> Tensor<B> {
@@ -10,6 +11,9 @@ impl<B: Backend> Tensor<B> {
     /// If the elements are not floats.
     #[track_caller]
     pub fn norm(&self) -> Self {
+        if let Some((_inside, [x])) = cast("norm", [self]) {
+            return x.norm();
+        }
         self.floats("norm");
         self.p_norm(2.0, &self.every_dim(), false)
     }
@@ -21,6 +25,9 @@ impl<B: Backend> Tensor<B> {
     /// If the elements are not floats, or a dimension is out of range or named twice.
     #[track_caller]
     pub fn norm_dims(&self, p: f64, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        if let Some((_inside, [x])) = cast("norm", [self]) {
+            return x.norm_dims(p, dims, keepdim);
+        }
         self.floats("norm");
         let dims = self.reduced_dims("norm", dims.as_ref());
         self.p_norm(p, &dims, keepdim)

@@ -1,5 +1,6 @@
 //! Order along a dimension: sorting, the best few, running sums, medians.
 
+use crate::autocast::cast;
 use crate::{Backend, Error, Fused, ScanOp, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -52,6 +53,9 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range.
     #[track_caller]
     pub fn cumsum(&self, dim: isize) -> Self {
+        if let Some((_inside, [x])) = cast("cumsum", [self]) {
+            return x.cumsum(dim);
+        }
         let (x, dim) = self.along("cumsum", dim);
         B::scan(ScanOp::Sum, &x.to_dtype(x.dtype().sum()), dim).shaped_as(self)
     }
@@ -62,6 +66,9 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension is out of range.
     #[track_caller]
     pub fn cumprod(&self, dim: isize) -> Self {
+        if let Some((_inside, [x])) = cast("cumprod", [self]) {
+            return x.cumprod(dim);
+        }
         let (x, dim) = self.along("cumprod", dim);
         B::scan(ScanOp::Prod, &x.to_dtype(x.dtype().sum()), dim).shaped_as(self)
     }
@@ -117,6 +124,9 @@ impl<B: Backend> Tensor<B> {
     /// If the elements are not floats, or a dimension is out of range or named twice.
     #[track_caller]
     pub fn logsumexp(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        if let Some((_inside, [x])) = cast("logsumexp", [self]) {
+            return x.logsumexp(dims, keepdim);
+        }
         self.floats("logsumexp");
         let dims = self.reduced_dims("logsumexp", dims.as_ref());
         let out = crate::compose::logsumexp(self, &dims);

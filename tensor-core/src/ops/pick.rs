@@ -1,6 +1,7 @@
 //! Reading and writing by index along one dimension.
 
 use super::pointwise::is_mask;
+use crate::autocast::cast;
 use crate::{Backend, DType, Error, Scalar, ScatterOp, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -42,6 +43,9 @@ impl<B: Backend> Tensor<B> {
     /// As [`Tensor::scatter`].
     #[track_caller]
     pub fn scatter_add(&self, dim: isize, index: &Self, src: &Self) -> Self {
+        if let Some((_inside, [x, src])) = cast("scatter_add", [self, src]) {
+            return x.scatter_add(dim, index, &src);
+        }
         self.scattered("scatter_add", ScatterOp::Add, dim, index, src)
     }
 

@@ -1,6 +1,7 @@
 //! Named products of vectors, matrices and batches, and general contractions.
 
 use super::pointwise::broadcast;
+use crate::autocast::cast;
 use crate::{Backend, Error, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -43,6 +44,9 @@ impl<B: Backend> Tensor<B> {
     /// If an operand is not a vector, or sizes, dtypes or devices differ.
     #[track_caller]
     pub fn dot(&self, other: &Self) -> Self {
+        if let Some((_inside, [a, b])) = cast("dot", [self, other]) {
+            return a.dot(&b);
+        }
         self.ranks("dot", [1, 1], other);
         self.matmul(other)
     }
@@ -64,6 +68,9 @@ impl<B: Backend> Tensor<B> {
     /// If sizes, dtypes or devices do not fit.
     #[track_caller]
     pub fn addmm(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
+        if let Some((_inside, [x, a, b])) = cast("addmm", [self, a, b]) {
+            return x.addmm(&a, &b, beta, alpha);
+        }
         added("addmm", self, beta, scaled(a.mm(b), alpha))
     }
 
@@ -74,6 +81,9 @@ impl<B: Backend> Tensor<B> {
     /// If sizes, dtypes or devices do not fit.
     #[track_caller]
     pub fn baddbmm(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
+        if let Some((_inside, [x, a, b])) = cast("baddbmm", [self, a, b]) {
+            return x.baddbmm(&a, &b, beta, alpha);
+        }
         added("baddbmm", self, beta, scaled(a.bmm(b), alpha))
     }
 
@@ -84,6 +94,9 @@ impl<B: Backend> Tensor<B> {
     /// If the pairs' sizes differ, a dim is out of range or named twice, or dtypes or devices differ.
     #[track_caller]
     pub fn tensordot(&self, other: &Self, dims: [&[isize]; 2]) -> Self {
+        if let Some((_inside, [a, b])) = cast("tensordot", [self, other]) {
+            return a.tensordot(&b, dims);
+        }
         let op = "tensordot";
         let ours: Vec<usize> = self.positions_of(op, dims[0]);
         let theirs: Vec<usize> = other.positions_of(op, dims[1]);

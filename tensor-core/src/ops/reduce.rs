@@ -1,11 +1,15 @@
 //! Reductions: many elements become one, over the whole tensor or along dimensions.
 
 use super::convert::cast_program;
+use crate::autocast::cast;
 use crate::{Backend, DType, Error, Fused, Kernel, ReduceOp, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
     /// The sum of all elements; integers and bools add up in `i64`.
     pub fn sum(&self) -> Self {
+        if let Some((_inside, [x])) = cast("sum", [self]) {
+            return x.sum();
+        }
         self.reduced(ReduceOp::Sum, &self.every_dim(), false)
     }
 
@@ -16,6 +20,9 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range or named twice.
     #[track_caller]
     pub fn sum_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        if let Some((_inside, [x])) = cast("sum", [self]) {
+            return x.sum_dims(dims, keepdim);
+        }
         let dims = self.reduced_dims("sum", dims.as_ref());
         self.reduced(ReduceOp::Sum, &dims, keepdim)
     }
@@ -34,6 +41,9 @@ impl<B: Backend> Tensor<B> {
 
     /// The product of all elements; integers and bools multiply in `i64`.
     pub fn prod(&self) -> Self {
+        if let Some((_inside, [x])) = cast("prod", [self]) {
+            return x.prod();
+        }
         self.reduced(ReduceOp::Prod, &self.every_dim(), false)
     }
 
@@ -43,6 +53,9 @@ impl<B: Backend> Tensor<B> {
     /// If a dimension is out of range or named twice.
     #[track_caller]
     pub fn prod_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
+        if let Some((_inside, [x])) = cast("prod", [self]) {
+            return x.prod_dims(dims, keepdim);
+        }
         let dims = self.reduced_dims("prod", dims.as_ref());
         self.reduced(ReduceOp::Prod, &dims, keepdim)
     }

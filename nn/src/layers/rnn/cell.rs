@@ -1,6 +1,6 @@
 //! Recurrent cells: one step.
 
-use kiln_tensor_core::{Backend, DType, Options, Shape, Tensor};
+use kiln_tensor_core::{Backend, DType, Options, Shape, Tensor, autocast};
 
 use super::step::{Elman, Gated, LongShortTerm, Recurrence, RnnNonlinearity, State, wrong};
 use crate::{Hooks, Module, Param, init, python};
@@ -100,6 +100,16 @@ impl<B: Backend, K: Recurrence> RecurrentCell<B, K> {
         {
             let why = format!("[n, {}] and a state [n, {hidden}] are wanted", weight_ih.dims()[1]);
             wrong(self.name(), input, &state.hidden().shape().to_string(), why);
+        }
+        if let Some((_inside, [x, weight_ih, weight_hh], [bias_ih, bias_hh])) = autocast::cast_given(
+            self.name(),
+            [input, &weight_ih, &weight_hh],
+            [bias_ih.as_ref(), bias_hh.as_ref()],
+        ) {
+            let state = state.each(|part, _| part.to_dtype(x.dtype()));
+            let x = x.linear(&weight_ih, bias_ih.as_ref());
+            let h = state.hidden().linear(&weight_hh, bias_hh.as_ref());
+            return self.kind.step(&x, &h, &state);
         }
         let x = input.linear(&weight_ih, bias_ih.as_ref());
         let h = state.hidden().linear(&weight_hh, bias_hh.as_ref());

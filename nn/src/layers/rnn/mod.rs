@@ -4,7 +4,7 @@ mod cell;
 mod packed;
 mod step;
 
-use kiln_tensor_core::{Backend, DType, Error, Options, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, Options, Tensor, autocast, raise};
 
 pub use cell::{GRUCell, LSTMCell, RNNCell, RecurrentCell};
 pub use packed::{
@@ -249,6 +249,15 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
         sizes: &[usize],
         state: Option<&K::State<B>>,
     ) -> (Tensor<B>, K::State<B>) {
+        // Weights are cast once for all steps, and states are of the input's dtype.
+        let inside = autocast::cast(K::NAMES[0], [&x]);
+        let as_input: &dyn Fn(&Tensor<B>) -> Tensor<B> = match &inside {
+            Some((_, [narrow])) => {
+                x = narrow.clone();
+                &|other| other.to_dtype(narrow.dtype())
+            }
+            None => &Tensor::clone,
+        };
         let (batch, count) = (sizes[0], self.num_layers * self.directions());
         let of = |cell: bool| [count, batch, if cell { self.hidden_size } else { self.out_size() }];
         let options: (&B::Device, DType) = (x.device(), x.dtype());
@@ -259,7 +268,7 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
                     let why = format!("a state of {:?} is wanted", of(cell));
                     wrong(K::NAMES[0], x, "one for each layer and direction", why);
                 }
-                x.clone()
+                as_input(x)
             })
         });
         let mut last = Vec::new();
@@ -271,7 +280,7 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
                 .map(|direction| {
                     let place = layer * self.directions() + direction;
                     let state = first.each(|x, _| x.select(0, place as isize));
-                    let weights = self.direction(place);
+                    let weights = self.direction(place, as_input);
                     let (y, state) = self.steps(&weights, &x, sizes, state, direction == 1);
                     last.push(state);
                     y
@@ -282,9 +291,10 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
         (x, K::State::merge(&last, |states| Tensor::stack(states, 0)))
     }
 
-    fn direction(&self, place: usize) -> Direction<B> {
+    fn direction(&self, place: usize, cast: &dyn Fn(&Tensor<B>) -> Tensor<B>) -> Direction<B> {
         let each = self.weights.0.len() / (self.num_layers * self.directions());
-        let mut params = self.weights.0[place * each..].iter().map(|(_, param)| param.tensor());
+        let params = self.weights.0[place * each..].iter();
+        let mut params = params.map(|(_, param)| cast(&param.tensor()));
         let mut next = |on: bool| if on { params.next() } else { None };
         let [weight_ih, weight_hh] =
             [next(true), next(true)].map(|x| x.expect("two weights for each direction"));

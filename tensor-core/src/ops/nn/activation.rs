@@ -1,5 +1,6 @@
 //! Activation functions of more than one tensor. The rest are rows of `pointwise`.
 
+use crate::autocast::cast;
 use crate::{Backend, Error, Fused, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -10,6 +11,9 @@ impl<B: Backend> Tensor<B> {
     /// If the weight fits neither, or dtypes or devices differ.
     #[track_caller]
     pub fn prelu(&self, weight: &Self) -> Self {
+        if let Some((_inside, [x, weight])) = cast("prelu", [self, weight]) {
+            return x.prelu(&weight);
+        }
         static ROW: Fused<2> = Fused::new("prelu", |[x, w]| x.gt(0.0).select(x, x * w));
         self.floats("prelu");
         self.alike("prelu", std::iter::once(weight));

@@ -1,5 +1,6 @@
 //! Scaled dot-product attention.
 
+use crate::autocast::cast_given;
 use crate::{AttentionSpec, Backend, DType, Error, Shape, Tensor, compose, raise};
 
 /// The options of [`Tensor::scaled_dot_product_attention`], with PyTorch's names and defaults.
@@ -100,6 +101,12 @@ impl<B: Backend> Tensor<B> {
         options: AttentionOptions<'_, B>,
     ) -> Self {
         let op = "scaled_dot_product_attention";
+        if let Some((_inside, [q, k, v], [mask])) =
+            cast_given(op, [self, key, value], [options.attn_mask])
+        {
+            let options = AttentionOptions { attn_mask: mask.as_ref(), ..options };
+            return q.scaled_dot_product_attention(&k, &v, options);
+        }
         self.floats(op);
         self.alike(op, [key, value]);
         if options.is_causal && options.attn_mask.is_some() {

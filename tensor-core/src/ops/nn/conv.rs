@@ -1,5 +1,6 @@
 //! Convolution and its transpose.
 
+use crate::autocast::cast_given;
 use crate::{Backend, ConvSpec, Error, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -12,6 +13,9 @@ impl<B: Backend> Tensor<B> {
     /// devices differ.
     #[track_caller]
     pub fn conv(&self, weight: &Self, bias: Option<&Self>, spec: &ConvSpec) -> Self {
+        if let Some((_inside, [x, weight], [bias])) = cast_given("conv", [self, weight], [bias]) {
+            return x.conv(&weight, bias.as_ref(), spec);
+        }
         if self.rank() + 1 == weight.rank() {
             return self.unsqueeze(0).conv(weight, bias, spec).squeeze(0);
         }
@@ -46,6 +50,11 @@ impl<B: Backend> Tensor<B> {
         spec: &ConvSpec,
         output_padding: &[usize],
     ) -> Self {
+        if let Some((_inside, [x, weight], [bias])) =
+            cast_given("conv_transpose", [self, weight], [bias])
+        {
+            return x.conv_transpose(&weight, bias.as_ref(), spec, output_padding);
+        }
         if self.rank() + 1 == weight.rank() {
             return self.unsqueeze(0).conv_transpose(weight, bias, spec, output_padding).squeeze(0);
         }

@@ -1,5 +1,6 @@
 //! Losses: each is one fused program, and one pass where it is reduced.
 
+use crate::autocast::{cast, cast_given};
 use crate::{Backend, DType, Error, Fused, FusedWith, ReduceOp, Shape, Tensor, Val, raise};
 
 /// What becomes of the losses of the elements.
@@ -42,6 +43,9 @@ impl<B: Backend> Tensor<B> {
     /// If shapes, dtypes or devices differ.
     #[track_caller]
     pub fn mse_loss(&self, target: &Self, reduction: Reduction) -> Self {
+        if let Some((_inside, [x, target])) = cast("mse_loss", [self, target]) {
+            return x.mse_loss(&target, reduction);
+        }
         static ROW: Fused<2> = Fused::new("mse_loss", |[x, y]| (x - y).square());
         self.check_loss("mse_loss", target, reduction);
         pointwise_loss!(ROW, reduction, [self, target])
@@ -53,6 +57,9 @@ impl<B: Backend> Tensor<B> {
     /// If shapes, dtypes or devices differ.
     #[track_caller]
     pub fn l1_loss(&self, target: &Self, reduction: Reduction) -> Self {
+        if let Some((_inside, [x, target])) = cast("l1_loss", [self, target]) {
+            return x.l1_loss(&target, reduction);
+        }
         static ROW: Fused<2> = Fused::new("l1_loss", |[x, y]| (x - y).abs());
         self.check_loss("l1_loss", target, reduction);
         pointwise_loss!(ROW, reduction, [self, target])
@@ -64,6 +71,9 @@ impl<B: Backend> Tensor<B> {
     /// If shapes, dtypes or devices differ, or `beta` is negative.
     #[track_caller]
     pub fn smooth_l1_loss(&self, target: &Self, beta: f64, reduction: Reduction) -> Self {
+        if let Some((_inside, [x, target])) = cast("smooth_l1_loss", [self, target]) {
+            return x.smooth_l1_loss(&target, beta, reduction);
+        }
         static ROW: FusedWith<2, 1> = FusedWith::new("smooth_l1_loss", |[x, y], [beta]| {
             let d = (x - y).abs();
             d.lt(beta).select(d.square() * 0.5 / beta, d - beta * 0.5)
@@ -82,6 +92,9 @@ impl<B: Backend> Tensor<B> {
     /// If shapes, dtypes or devices differ, or `delta` is not positive.
     #[track_caller]
     pub fn huber_loss(&self, target: &Self, delta: f64, reduction: Reduction) -> Self {
+        if let Some((_inside, [x, target])) = cast("huber_loss", [self, target]) {
+            return x.huber_loss(&target, delta, reduction);
+        }
         static ROW: FusedWith<2, 1> = FusedWith::new("huber_loss", |[x, y], [delta]| {
             let d = (x - y).abs();
             d.le(delta).select(d.square() * 0.5, delta * (d - delta * 0.5))
@@ -103,6 +116,9 @@ impl<B: Backend> Tensor<B> {
         weight: Option<&Self>,
         reduction: Reduction,
     ) -> Self {
+        if let Some((_inside, [x, target])) = cast("binary_cross_entropy", [self, target]) {
+            return x.binary_cross_entropy(&target, weight, reduction);
+        }
         static ROW: Fused<3> = Fused::new("binary_cross_entropy", |[p, y, weight]| {
             let one = p.lit(1.0);
             -(weight * (y * cut_log(p) + (one - y) * cut_log(one - p)))
@@ -125,6 +141,16 @@ impl<B: Backend> Tensor<B> {
         pos_weight: Option<&Self>,
         reduction: Reduction,
     ) -> Self {
+        if let Some((_inside, [x, target], [weight, positive])) =
+            cast_given("binary_cross_entropy_with_logits", [self, target], [weight, pos_weight])
+        {
+            return x.binary_cross_entropy_with_logits(
+                &target,
+                weight.as_ref(),
+                positive.as_ref(),
+                reduction,
+            );
+        }
         static ROW: Fused<4> =
             Fused::new("binary_cross_entropy_with_logits", |[x, y, weight, pos_weight]| {
                 let one = y.lit(1.0);
@@ -144,6 +170,9 @@ impl<B: Backend> Tensor<B> {
     /// If shapes, dtypes or devices differ.
     #[track_caller]
     pub fn kl_div(&self, target: &Self, log_target: bool, reduction: Reduction) -> Self {
+        if let Some((_inside, [x, target])) = cast("kl_div", [self, target]) {
+            return x.kl_div(&target, log_target, reduction);
+        }
         static PLAIN: Fused<2> = Fused::new("kl_div", |[x, y]| {
             let zero = y.eq(0.0);
             // ln of 1 where y is 0, so that 0 · −∞ never appears, in the derivative either.
@@ -173,6 +202,9 @@ impl<B: Backend> Tensor<B> {
         ignore_index: i64,
         reduction: Reduction,
     ) -> Self {
+        if let Some((_inside, [x], [weight])) = cast_given("nll_loss", [self], [weight]) {
+            return x.nll_loss(target, weight.as_ref(), ignore_index, reduction);
+        }
         let op = "nll_loss";
         let rows = self.class_rows(op, target, weight, reduction);
         let flat = target.reshape([-1]);
@@ -206,6 +238,17 @@ impl<B: Backend> Tensor<B> {
         label_smoothing: f64,
         reduction: Reduction,
     ) -> Self {
+        if let Some((_inside, [x, target], [weight])) =
+            cast_given("cross_entropy", [self, target], [weight])
+        {
+            return x.cross_entropy(
+                &target,
+                weight.as_ref(),
+                ignore_index,
+                label_smoothing,
+                reduction,
+            );
+        }
         let op = "cross_entropy";
         positive(op, "label_smoothing", label_smoothing, (0.0..=1.0).contains(&label_smoothing));
         if target.dtype().is_float() {

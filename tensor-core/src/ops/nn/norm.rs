@@ -1,5 +1,6 @@
 //! Normalisation.
 
+use crate::autocast::cast_given;
 use crate::{Backend, DType, Error, Fused, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -17,6 +18,11 @@ impl<B: Backend> Tensor<B> {
         eps: f64,
     ) -> Self {
         let over = normalized_shape.into();
+        if let Some((_inside, [x], [weight, bias])) =
+            cast_given("layer_norm", [self], [weight, bias])
+        {
+            return x.layer_norm(over, weight.as_ref(), bias.as_ref(), eps);
+        }
         self.normalized("layer_norm", &over, weight.into_iter().chain(bias));
         let [y, _, _] = B::layer_norm(self, weight, bias, over.rank(), eps);
         y
@@ -36,6 +42,9 @@ impl<B: Backend> Tensor<B> {
         eps: impl Into<Option<f64>>,
     ) -> Self {
         let over = normalized_shape.into();
+        if let Some((_inside, [x], [weight])) = cast_given("rms_norm", [self], [weight]) {
+            return x.rms_norm(over, weight.as_ref(), eps);
+        }
         self.normalized("rms_norm", &over, weight.into_iter());
         let eps = eps.into().unwrap_or(match self.dtype() {
             DType::F64 => f64::EPSILON,
@@ -59,6 +68,11 @@ impl<B: Backend> Tensor<B> {
         eps: f64,
     ) -> Self {
         static BOTH: Fused<3> = Fused::new("group_norm", |[x, w, b]| x * w + b);
+        if let Some((_inside, [x], [weight, bias])) =
+            cast_given("group_norm", [self], [weight, bias])
+        {
+            return x.group_norm(num_groups, weight.as_ref(), bias.as_ref(), eps);
+        }
         self.channels("group_norm", weight.into_iter().chain(bias));
         let (samples, channels) = (self.dims()[0], self.dims()[1]);
         if num_groups == 0 || !channels.is_multiple_of(num_groups) {
@@ -111,7 +125,7 @@ impl<B: Backend> Tensor<B> {
     ///
     /// # Panics
     /// If there is no channel dimension or only one value per channel, or sizes, dtypes or devices
-    /// differ.
+    /// differ; but narrow floats may have a weight and a bias of `f32`, as under autocast.
     #[track_caller]
     pub fn batch_norm_train(
         &self,
@@ -119,6 +133,10 @@ impl<B: Backend> Tensor<B> {
         bias: Option<&Self>,
         eps: f64,
     ) -> (Self, Self, Self) {
+        if self.is_narrow_beside(weight.into_iter().chain(bias)) {
+            let (y, mean, var) = self.to_dtype(DType::F32).batch_norm_train(weight, bias, eps);
+            return (y.to_dtype(self.dtype()), mean, var);
+        }
         self.channels("batch_norm", weight.into_iter().chain(bias));
         if self.numel() == self.dims()[1] {
             raise(Error::Shape {
@@ -135,7 +153,8 @@ impl<B: Backend> Tensor<B> {
     /// `· weight + bias`: what batch normalisation does in evaluation.
     ///
     /// # Panics
-    /// If there is no channel dimension, or sizes, dtypes or devices differ.
+    /// If there is no channel dimension, or sizes, dtypes or devices differ; but narrow floats may have all others of
+    /// `f32`, as under autocast.
     #[track_caller]
     pub fn batch_norm_eval(
         &self,
@@ -149,6 +168,10 @@ impl<B: Backend> Tensor<B> {
             Fused::new("batch_norm", |[x, mean, scale, shift]| (x - mean) * scale + shift);
         static PLAIN: Fused<3> = Fused::new("batch_norm", |[x, mean, scale]| (x - mean) * scale);
         let given = [Some(mean), Some(var), weight, bias];
+        if self.is_narrow_beside(given.into_iter().flatten()) {
+            let wide = self.to_dtype(DType::F32);
+            return wide.batch_norm_eval(mean, var, weight, bias, eps).to_dtype(self.dtype());
+        }
         self.channels("batch_norm", given.into_iter().flatten());
         let rstd = (var + eps).rsqrt();
         let scale = match weight {
@@ -160,6 +183,14 @@ impl<B: Backend> Tensor<B> {
             Some(bias) => SCALE.call([self, &mean, &scale, &bias.per_channel(self.rank())]),
             None => PLAIN.call([self, &mean, &scale]),
         }
+    }
+
+    /// Whether these are narrow floats and there are others, of `f32`.
+    fn is_narrow_beside<'a>(&'a self, mut others: impl Iterator<Item = &'a Self>) -> bool {
+        let narrow = matches!(self.dtype(), DType::F16 | DType::BF16);
+        narrow
+            && others.next().is_some_and(|x| x.dtype() == DType::F32)
+            && others.all(|x| x.dtype() == DType::F32)
     }
 
     /// `[channels]` as `[channels, 1, …]`, to broadcast over `[n, channels, …]` of the given rank.

@@ -1,5 +1,6 @@
 //! Softmax and its logarithm.
 
+use crate::autocast::cast;
 use crate::{Backend, DType, Error, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -9,6 +10,9 @@ impl<B: Backend> Tensor<B> {
     /// If there is no such dimension or the elements are not floats.
     #[track_caller]
     pub fn softmax(&self, dim: isize) -> Self {
+        if let Some((_inside, [x])) = cast("softmax", [self]) {
+            return x.softmax(dim);
+        }
         self.floats("softmax");
         let (x, dim) = self.along("softmax", dim);
         B::softmax(&x, dim).shaped_as(self)
@@ -20,6 +24,9 @@ impl<B: Backend> Tensor<B> {
     /// If there is no such dimension or the elements are not floats.
     #[track_caller]
     pub fn log_softmax(&self, dim: isize) -> Self {
+        if let Some((_inside, [x])) = cast("log_softmax", [self]) {
+            return x.log_softmax(dim);
+        }
         self.floats("log_softmax");
         let (x, dim) = self.along("log_softmax", dim);
         B::log_softmax(&x, dim).shaped_as(self)

@@ -14,6 +14,7 @@ mod unary;
 use std::sync::OnceLock;
 
 use super::operand::{Operand, Term, result_dtype};
+use crate::autocast::{cast, policy};
 use crate::expr::Builder;
 use crate::{Backend, Category, DType, Error, Expr, Kernel, Scalar, Shape, Tensor, Val, raise};
 
@@ -98,6 +99,8 @@ pub struct Unary {
     pub samples: &'static [f64],
     /// The dtypes that it takes, once a number has had its say.
     pub takes: Takes,
+    /// Whether autocast has a say in it.
+    autocasts: bool,
     f: for<'b> fn(Val<'b>, &[Val<'b>]) -> Val<'b>,
     // (in place?, category of the numbers, dtype)
     programs: Slots<60>,
@@ -110,7 +113,16 @@ impl Unary {
         params: usize,
         f: for<'b> fn(Val<'b>, &[Val<'b>]) -> Val<'b>,
     ) -> Self {
-        Unary { name, params, samples: &[], takes: Takes::All, f, programs: slots() }
+        let (samples, takes): (&[f64], Takes) = (&[], Takes::All);
+        Unary {
+            name,
+            params,
+            samples,
+            takes,
+            autocasts: policy(name).is_some(),
+            f,
+            programs: slots(),
+        }
     }
 
     /// The row with the dtypes that it takes.
@@ -149,6 +161,11 @@ impl Unary {
     /// Applies the function.
     #[track_caller]
     pub fn call<B: Backend>(&self, x: &Tensor<B>, numbers: &[Scalar]) -> Tensor<B> {
+        if self.autocasts
+            && let Some((_inside, [x])) = cast(self.name, [x])
+        {
+            return self.call(&x, numbers);
+        }
         self.check(x.dtype(), numbers);
         let kernel = Kernel::with(self.program(x.dtype(), numbers, false), numbers);
         B::map(kernel, &[x], x.shape(), x.device())
@@ -253,9 +270,19 @@ impl Binary {
         match b.term() {
             Term::Scalar(b) => {
                 let row = self.by(a.dtype(), b);
+                if self.right.autocasts
+                    && let Some((_inside, [a])) = cast(self.name, [a])
+                {
+                    return row.call(&a, &[b][..row.params]);
+                }
                 row.call(a, &[b][..row.params])
             }
             Term::Tensor(b) => {
+                if self.right.autocasts
+                    && let Some((_inside, [a, b])) = cast(self.name, [a, b])
+                {
+                    return self.call(&a, &b);
+                }
                 let (expr, shape) = self.checked(a, b);
                 B::map(Kernel::new(expr), &[a, b], &shape, a.device())
             }
