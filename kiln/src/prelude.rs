@@ -16,9 +16,11 @@ pub use crate::nn::{
     BagMode, Forward, Module, ModuleDict, ModuleExt, ModuleList, RnnNonlinearity,
     TransformerActivation, TransformerOptions, generate_square_subsequent_mask, init, length_mask,
     pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence, spectral_norm, summary,
-    unpack_sequence, weight_norm,
+    unpack_sequence, update_bn, weight_norm,
 };
-pub use crate::optim::{AdjustLr, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler};
+pub use crate::optim::{
+    AdjustLr, AveragedModel, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler,
+};
 pub use crate::tensor::DType::{self, *};
 pub use crate::tensor::{Activation, Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
 pub use crate::tensor::{autocast, no_autocast, set_autocast};
@@ -52,6 +54,7 @@ aliases! {
         MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
         AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
+        FractionalMaxPool2d FractionalMaxPool3d AdaptiveLogSoftmaxWithLoss
         MaxUnpool1d MaxUnpool2d MaxUnpool3d LPPool1d LPPool2d LPPool3d
         BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm RMSNorm LocalResponseNorm
         InstanceNorm1d InstanceNorm2d InstanceNorm3d
@@ -74,6 +77,6 @@ aliases! {
         KLDivLoss CTCLoss GaussianNLLLoss PoissonNLLLoss HingeEmbeddingLoss SoftMarginLoss
         MultiMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss MarginRankingLoss
         CosineEmbeddingLoss TripletMarginLoss CosineSimilarity PairwiseDistance;
-    optim:
+    optim: GradScaler
         Adadelta Adafactor Adagrad Adam AdamW Adamax ASGD LBFGS Lion Muon NAdam RAdam RMSprop Rprop SGD;
 }

@@ -1,5 +1,6 @@
 //! What every module of PyTorch carries besides its tensors: whether it trains, and its hooks.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -123,6 +124,28 @@ impl<B: Backend> Hooks<B> {
             }
         }
         after.into_iter().rev().fold(y, |y, then| then(&y))
+    }
+}
+
+impl<B: Backend> Hooks<B> {
+    /// Like `run`, for a module that gives something else beside the tensor that hooks see.
+    #[track_caller]
+    pub(crate) fn run_with<T>(
+        &self,
+        module: &dyn Module<Backend = B>,
+        x: &Tensor<B>,
+        forward: impl Fn(&Tensor<B>) -> (Tensor<B>, T),
+    ) -> (Tensor<B>, T) {
+        if self.is_empty() {
+            return forward(x);
+        }
+        let beside = RefCell::new(None);
+        let y = self.run(module, x, &|x| {
+            let (y, other) = forward(x);
+            *beside.borrow_mut() = Some(other);
+            y
+        });
+        (y, beside.into_inner().expect("`run` calls the function"))
     }
 }
 

@@ -24,6 +24,7 @@ mod print;
 mod python;
 mod state_dict;
 mod summary;
+mod update_bn;
 
 pub use containers::*;
 pub use field::{Field, HasBackend};
@@ -40,6 +41,7 @@ pub use parametrize::{
 };
 pub use state_dict::IncompatibleKeys;
 pub use summary::{Summary, SummaryRow, summary, summary_of};
+pub use update_bn::update_bn;
 
 /// For the derive.
 #[doc(hidden)]

@@ -2,7 +2,9 @@
 
 use kiln_autograd::{Autograd, Backward};
 use kiln_conformance::{Reference, ReferenceDevice};
-use kiln_nn::functional::{cross_entropy, l1_loss, mse_loss, nll_loss};
+use kiln_nn::functional::{
+    cross_entropy, gumbel_softmax, l1_loss, mse_loss, nll_loss, normalize, softmin,
+};
 use kiln_nn::init::{Nonlinearity, calculate_gain};
 use kiln_nn::*;
 use kiln_tensor_core::{Tensor, catch};
@@ -162,4 +164,25 @@ fn gains_are_pytorchs() {
     for (nonlinearity, param, gain) in gains {
         assert!((calculate_gain(nonlinearity, param) - gain).abs() < 1e-15, "{nonlinearity:?}");
     }
+}
+
+#[test]
+fn vectors_are_normalized_and_chosen_from() {
+    let x = vector(&[3.0, -4.0, 0.0]);
+    assert_eq!(normalize(&x, 2.0, 0, 1e-12).to_vec::<f64>(), [0.6, -0.8, 0.0]);
+    assert_eq!(normalize(&(&x * 0.0), 2.0, 0, 1e-12).sum().item(), 0.0);
+    assert!(softmin(&x, 0).equal(&(-&x).softmax(0)));
+    let logits = vector(&[0.5, -1.0, 2.0]).expand([400, 3]).copy().requires_grad_(true);
+    let hard = gumbel_softmax(&logits, 0.5, true, -1);
+    // One-hot but for the rounding of the difference that carries the gradient.
+    let rows = hard.detach();
+    assert!((rows.sum_dims([1], false) - 1.0).abs().max().item() < 1e-12);
+    let counts = rows.round().mean_dims([0], false);
+    let shares = vector(&[0.5, -1.0, 2.0]).softmax(0);
+    // Three standard errors of a share among 400, and more.
+    assert!((counts - shares).abs().max().item() < 0.1);
+    hard.select(1, 0).sum().backward();
+    assert!(logits.grad().unwrap().abs().max().item() > 0.0);
+    let soft = gumbel_softmax(&logits, 2.0, false, -1).detach();
+    assert!(soft.lt(1.0).all().item() == 1.0 && soft.gt(0.0).all().item() == 1.0);
 }

@@ -92,3 +92,21 @@ fn dropout_between_layers_is_for_training() {
     rnn.eval();
     assert!(run().equal(&run()));
 }
+
+#[test]
+fn hooks_see_sequences_and_may_replace_them() {
+    let gru = GRU::<Autograd<Cpu>>::new(3, 4, &CpuDevice);
+    let x = Tensor::ones([5, 2, 3], &CpuDevice);
+    let (y, last) = gru.forward(&x, None);
+    let handles = [
+        gru.register_forward_pre_hook(|_, x| x * 0.0),
+        gru.register_forward_hook(|_, x, y| {
+            assert_eq!(x.abs().sum().item(), 0.0);
+            y + 1.0
+        }),
+    ];
+    let (hooked, state) = gru.forward(&x, None);
+    assert!(!hooked.equal(&y) && !state.equal(&last));
+    handles.into_iter().for_each(HookHandle::remove);
+    assert!(gru.forward(&x, None).0.equal(&y));
+}

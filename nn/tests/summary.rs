@@ -183,3 +183,41 @@ fn modules_tell_their_own_operations() {
     let model = Sequential::new([Scale { by, hooks: Hooks::new() }]);
     assert_eq!(summary(&model, &Tensor::ones([2, 3], &CpuDevice)).flops, 6);
 }
+
+/// A recurrent layer, a cell, attention to itself and to others.
+#[derive(Module)]
+struct Reader<B: Backend> {
+    lstm: LSTM<B>,
+    cell: GRUCell<B>,
+    own: MultiheadAttention<B>,
+    other: MultiheadAttention<B>,
+}
+
+#[test]
+fn recurrence_and_attention_tell_their_operations() {
+    let d = &CpuDevice;
+    let net = Reader::<B> {
+        lstm: LSTM::new(3, 4, d).num_layers(2).bidirectional(true),
+        cell: GRUCell::new(3, 4, d),
+        own: MultiheadAttention::new(8, 2, d),
+        other: MultiheadAttention::new(8, 2, d).kdim_vdim(5, 7),
+    };
+    let found = summary_of(&net, || {
+        net.cell.forward(&Tensor::zeros([6, 3], d), None);
+        let [q, k, v] = [[3, 2, 8], [5, 2, 5], [5, 2, 7]].map(|shape| Tensor::zeros(shape, d));
+        net.own.forward(&q, &q, &q, MultiheadOptions::new().need_weights(false));
+        net.other.forward(&q, &k, &v, MultiheadOptions::new());
+        net.lstm.forward(&Tensor::zeros([5, 2, 3], d), None).0
+    });
+    let flops = |path: &str| found.rows.iter().find(|row| row.path == path).unwrap().flops;
+    // 10 steps, 16 gates; the second layer reads both directions of the first.
+    assert_eq!(flops("lstm"), Some(2 * 10 * 2 * (16 * (3 + 4) + 16 * (8 + 4))));
+    assert_eq!(flops("cell"), Some(2 * 6 * 12 * (3 + 4)));
+    // 6 queries of 8 numbers: three projections, then scores and values; 3 keys each.
+    assert_eq!(flops("own"), Some(2 * 6 * 3 * 8 * 8 + 2 * 2 * 6 * 3 * 8));
+    let projections = 6 * 8 * 8 + 10 * 5 * 8 + 10 * 7 * 8;
+    assert_eq!(flops("other"), Some(2 * projections + 2 * 2 * 6 * 5 * 8));
+    assert_eq!(flops("own.out_proj"), Some(2 * 6 * 8 * 8));
+    let lstm = found.rows.iter().find(|row| row.path == "lstm").unwrap();
+    assert_eq!(lstm.output.as_ref().unwrap().to_vec(), [5, 2, 8]);
+}

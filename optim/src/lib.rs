@@ -1,4 +1,4 @@
-//! Optimizers, learning-rate schedulers and gradient clipping, with PyTorch's names, defaults and
+//! Optimizers, learning-rate schedulers, gradient clipping and loss scaling, averaged models, with PyTorch's names, defaults and
 //! numerics.
 //!
 //! An optimizer is an [`Algorithm`]: a table of options and one update. Written over scalars ([`Elementwise`]), which most
@@ -13,7 +13,9 @@ mod adam;
 mod adamax;
 pub mod algorithm;
 mod asgd;
+mod averaged_model;
 mod clip;
+mod grad_scaler;
 mod lbfgs;
 mod lion;
 pub mod lr_scheduler;
@@ -36,9 +38,11 @@ pub use adam::{Adam, AdamOptions, AdamW};
 pub use adamax::{Adamax, AdamaxOptions};
 pub use algorithm::{Algorithm, Elementwise};
 pub use asgd::{ASGD, ASGDOptions};
+pub use averaged_model::AveragedModel;
 pub use clip::{
     clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm, try_clip_grad_norm_,
 };
+pub use grad_scaler::GradScaler;
 pub use lbfgs::{LBFGS, LineSearch};
 pub use lion::{Lion, LionOptions};
 pub use muon::{AdjustLr, Muon, MuonOptions, NsDtype};

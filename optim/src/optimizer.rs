@@ -1,5 +1,7 @@
 //! Groups of parameters and their options: the same for every algorithm.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kiln_tensor_core::{Backend, Error, Tensor, raise};
 
 use crate::algorithm::Algorithm;
@@ -26,6 +28,7 @@ pub struct Optimizer<B: Backend, A: Algorithm> {
     pub(crate) groups: Vec<ParamGroup<B, A>>,
     defaults: A,
     programs: Programs<A>,
+    id: u64,
 }
 
 impl<B: Backend, A: Algorithm> Optimizer<B, A> {
@@ -42,8 +45,10 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
         if groups.is_empty() {
             refuse::<A>("there are no parameters".into());
         }
-        let mut optimizer =
-            Optimizer { groups: Vec::new(), defaults: A::default(), programs: Vec::new() };
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        let (defaults, programs) = (A::default(), Vec::new());
+        let mut optimizer = Optimizer { groups: Vec::new(), defaults, programs, id };
         for group in groups {
             optimizer.add_param_group(group);
         }
@@ -80,6 +85,11 @@ impl<B: Backend, A: Algorithm> Optimizer<B, A> {
         check(&self.defaults);
         self.groups.iter_mut().for_each(|group| group.inherit(&self.defaults));
         self
+    }
+
+    /// What tells this optimizer from all others.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The groups, in the order in which they were added.

@@ -119,6 +119,10 @@ fn schedules() -> BTreeMap<&'static str, Attach> {
             .patience(3)
             .threshold(0.2)
             .threshold_mode(ThresholdMode::Abs);
+        "swa": SWALR::new(0.05);
+        "swa options":
+            SWALR::new([0.5, 0.001]).anneal_epochs(7).anneal_strategy(AnnealStrategy::Linear);
+        "swa at once": SWALR::new(0.05).anneal_epochs(0);
         "sequential": SequentialLR::new(LinearLR::new().start_factor(0.1).total_iters(5))
             .then(5, CosineAnnealingLR::new(12))
             .then(20, StepLR::new(4));

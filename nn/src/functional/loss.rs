@@ -254,39 +254,6 @@ pub fn multilabel_margin_loss<B: Backend>(
     reduced(op, terms.sum_dims([1, 2], false) / classes, reduction)
 }
 
-/// `x₁ · x₂ / (max(‖x₁‖, eps) · max(‖x₂‖, eps))` along `dim`; operands broadcast.
-///
-/// # Panics
-/// If shapes, dtypes or devices do not fit.
-#[track_caller]
-pub fn cosine_similarity<B: Backend>(
-    x1: &Tensor<B>,
-    x2: &Tensor<B>,
-    dim: isize,
-    eps: f64,
-) -> Tensor<B> {
-    if let Some((_inside, [x1, x2])) = autocast::cast("cosine_similarity", [x1, x2]) {
-        return cosine_similarity(&x1, &x2, dim, eps);
-    }
-    let norm = |x: &Tensor<B>| x.norm_dims(2.0, [dim], true).clamp_min(eps);
-    ((x1 / norm(x1)) * (x2 / norm(x2))).sum_dims([dim], false)
-}
-
-/// `‖x₁ − x₂ + eps‖ₚ` over the last dim; operands broadcast.
-///
-/// # Panics
-/// If shapes, dtypes or devices do not fit.
-#[track_caller]
-pub fn pairwise_distance<B: Backend>(
-    x1: &Tensor<B>,
-    x2: &Tensor<B>,
-    p: f64,
-    eps: f64,
-    keepdim: bool,
-) -> Tensor<B> {
-    (x1 - x2 + eps).norm_dims(p, [-1], keepdim)
-}
-
 /// `1 − cos(x₁, x₂)` where `y` is 1, `max(0, cos(x₁, x₂) − margin)` where it is −1, for `x₁` and `x₂` `[n, size]` (or
 /// `[size]`).
 ///

@@ -2,16 +2,18 @@
 
 mod loss;
 mod resize;
+mod vectors;
 
 pub use loss::{
-    cosine_embedding_loss, cosine_similarity, ctc_loss, gaussian_nll_loss, hinge_embedding_loss,
-    margin_ranking_loss, multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss,
-    pairwise_distance, poisson_nll_loss, soft_margin_loss, triplet_margin_with_distance_loss,
+    cosine_embedding_loss, ctc_loss, gaussian_nll_loss, hinge_embedding_loss, margin_ranking_loss,
+    multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss, poisson_nll_loss,
+    soft_margin_loss, triplet_margin_with_distance_loss,
 };
 pub use resize::{
     InterpolateMode, Resize, Windows, channel_shuffle, fold, interpolate, pixel_shuffle,
     pixel_unshuffle, unfold,
 };
+pub use vectors::{cosine_similarity, gumbel_softmax, normalize, pairwise_distance, softmin};
 
 use kiln_tensor_core::{Backend, Tensor};
 

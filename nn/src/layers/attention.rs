@@ -1,5 +1,7 @@
 //! Attention of several heads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kiln_tensor_core::{
     AttentionOptions, AttentionSpec, Backend, DType, Error, Fused, Options, Shape, Tensor, compose,
     raise, set_autocast,
@@ -20,6 +22,7 @@ use crate::{Forward, Hooks, Linear, Module, Param, init};
 /// assert_eq!((y.dims(), weights.unwrap().dims()), (&[2, 5, 16][..], &[2, 5, 5][..]));
 /// ```
 #[derive(Debug, Module)]
+#[module(flops = Self::count)]
 pub struct MultiheadAttention<B: Backend> {
     /// `[3 · embed_dim, embed_dim]`, for queries, keys and values of one size; Xavier-uniform at first.
     pub in_proj_weight: Option<Param<B>>,
@@ -42,6 +45,9 @@ pub struct MultiheadAttention<B: Backend> {
     dropout: f64,
     add_zero_attn: bool,
     batch_first: bool,
+    /// The operations of the last call, which shapes of queries and results do not tell.
+    #[module(skip)]
+    work: AtomicU64,
     hooks: Hooks<B>,
 }
 
@@ -145,6 +151,7 @@ impl<B: Backend> MultiheadAttention<B> {
             dropout: 0.0,
             add_zero_attn: false,
             batch_first: false,
+            work: AtomicU64::new(0),
             hooks: Hooks::new(),
         };
         layer.in_proj_weight = Some(layer.xavier(3 * embed_dim, embed_dim));
@@ -242,12 +249,30 @@ impl<B: Backend> MultiheadAttention<B> {
         value: &Tensor<B>,
         options: MultiheadOptions<'_, B>,
     ) -> (Tensor<B>, Option<Tensor<B>>) {
+        // Hooks see the queries; what attends to itself goes on to do so.
+        let itself = [key, value].map(|x| std::ptr::eq(x, query));
+        self.hooks.run_with(self, query, |query| {
+            let [key, value] = [(key, itself[0]), (value, itself[1])]
+                .map(|(x, same)| if same { query } else { x });
+            self.attend(query, key, value, options)
+        })
+    }
+
+    /// `forward` without hooks.
+    #[track_caller]
+    fn attend(
+        &self,
+        query: &Tensor<B>,
+        key: &Tensor<B>,
+        value: &Tensor<B>,
+        options: MultiheadOptions<'_, B>,
+    ) -> (Tensor<B>, Option<Tensor<B>>) {
         if query.rank() == 2 {
             let dim = isize::from(!self.batch_first);
             let padding = options.key_padding_mask.map(|mask| mask.unsqueeze(0));
             let options = MultiheadOptions { key_padding_mask: padding.as_ref(), ..options };
             let [q, k, v] = [query, key, value].map(|x| x.unsqueeze(dim));
-            let (y, weights) = self.forward(&q, &k, &v, options);
+            let (y, weights) = self.attend(&q, &k, &v, options);
             return (y.squeeze(dim), weights.map(|weights| weights.squeeze(0)));
         }
         self.check([query, key, value]);
@@ -265,6 +290,10 @@ impl<B: Backend> MultiheadAttention<B> {
         }
         let heads = |x: &Tensor<B>| x.unflatten(-1, [self.num_heads as isize, -1]).transpose(1, 2);
         let [q, k, v] = [&q, &k, &v].map(heads);
+        let products = [query, key, value].map(|x| x.numel() * self.embed_dim);
+        let scores = 2 * batch * targets * k.dims()[2] * self.embed_dim;
+        let work = 2 * (products.iter().sum::<usize>() + scores);
+        self.work.store(work as u64, Ordering::Relaxed);
         let mask = self.mask(&options, [batch, targets, k.dims()[2]], q.dtype());
         let dropout = if self.hooks.training() { self.dropout } else { 0.0 };
         let (y, weights) = if options.need_weights {
@@ -290,6 +319,11 @@ impl<B: Backend> MultiheadAttention<B> {
             false => weights,
         };
         (if self.batch_first { y } else { y.transpose(0, 1) }, weights.map(average))
+    }
+
+    /// A product and a sum for each weight of the projections, and for each query, key and feature, twice.
+    fn count(&self, _input: &Shape, _output: &Shape) -> u64 {
+        self.work.load(Ordering::Relaxed)
     }
 
     /// Queries, keys and values in the heads' space, `[n, t, embed_dim]`.

@@ -1,6 +1,7 @@
 //! Batch normalisation.
 
 use kiln_tensor_core::{Backend, DType, Error, Options, Shape, Tensor, raise};
+use parking_lot::Mutex;
 
 use super::options::norm_options;
 use super::sizes::named;
@@ -31,7 +32,8 @@ pub struct BatchNorm<B: Backend, const N: usize> {
     pub num_batches_tracked: Option<Buffer<B>>,
     num_features: usize,
     eps: f64,
-    momentum: Option<f64>,
+    #[module(skip)]
+    momentum: Mutex<Option<f64>>,
     hooks: Hooks<B>,
 }
 
@@ -51,7 +53,7 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
             num_batches_tracked: Some(Buffer::new(count)),
             num_features,
             eps: 1e-5,
-            momentum: Some(0.1),
+            momentum: Mutex::new(Some(0.1)),
             hooks: Hooks::new(),
         }
     }
@@ -59,9 +61,19 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
     /// How far a batch moves the running statistics; 0.1 by default. `None`: they are the mean over all
     /// batches.
     #[must_use]
-    pub fn momentum(mut self, momentum: impl Into<Option<f64>>) -> Self {
-        self.momentum = momentum.into();
+    pub fn momentum(self, momentum: impl Into<Option<f64>>) -> Self {
+        self.set_momentum(momentum.into());
         self
+    }
+
+    /// How far a batch moves the running statistics.
+    pub fn get_momentum(&self) -> Option<f64> {
+        *self.momentum.lock()
+    }
+
+    /// Sets how far a batch moves the running statistics.
+    pub fn set_momentum(&self, momentum: Option<f64>) {
+        *self.momentum.lock() = momentum;
     }
 
     norm_options!(affine);
@@ -98,7 +110,7 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
             "{}, eps={}, momentum={}, affine={}, bias={}, track_running_stats={}",
             self.num_features,
             python::float(self.eps),
-            self.momentum.map_or("None".into(), python::float),
+            self.get_momentum().map_or("None".into(), python::float),
             python::bool(self.weight.is_some()),
             python::bool(self.bias.is_some()),
             python::bool(self.running_mean.is_some()),
@@ -131,7 +143,7 @@ impl<B: Backend, const N: usize> BatchNorm<B, N> {
             return;
         };
         let batches = self.num_batches_tracked.as_ref().map(|count| count.tensor().add_(1));
-        let share = match (self.momentum, batches) {
+        let share = match (self.get_momentum(), batches) {
             (Some(momentum), _) => momentum,
             (None, Some(batches)) => 1.0 / batches.item(),
             (None, None) => 1.0,

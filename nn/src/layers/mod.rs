@@ -1,6 +1,7 @@
 //! The standard layers: PyTorch's arguments, defaults, parameter names, shapes and initialisation.
 
 mod activation;
+mod adaptive_softmax;
 mod attention;
 mod batch_norm;
 mod bilinear;
@@ -9,6 +10,7 @@ mod conv_transpose;
 mod dropout;
 mod embedding;
 mod embedding_bag;
+mod fractional_pool;
 mod group_norm;
 mod layer_norm;
 mod lazy;
@@ -24,6 +26,7 @@ mod transformer;
 mod unpool;
 
 pub use activation::*;
+pub use adaptive_softmax::AdaptiveLogSoftmaxWithLoss;
 pub use attention::{MultiheadAttention, MultiheadOptions};
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use bilinear::Bilinear;
@@ -34,6 +37,7 @@ pub use dropout::{
 };
 pub use embedding::Embedding;
 pub use embedding_bag::{BagMode, EmbeddingBag};
+pub use fractional_pool::{FractionalMaxPool, FractionalMaxPool2d, FractionalMaxPool3d};
 pub use group_norm::{
     GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LocalResponseNorm,
     RMSNorm,

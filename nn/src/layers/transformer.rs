@@ -1,9 +1,11 @@
 //! The transformer (Vaswani et al. 2017): its layers, its two halves, and the whole.
 
-use kiln_tensor_core::{Backend, DType, Options, Tensor};
+use kiln_tensor_core::{Activation, Backend, DType, Options, Tensor};
 
 use super::attention::{MultiheadAttention, MultiheadOptions};
-use crate::{Dropout, Forward, Hooks, LayerNorm, Linear, Module, ModuleExt, ModuleList, init};
+use crate::{
+    Dropout, Forward, Hooks, LayerNorm, Linear, Module, ModuleExt, ModuleList, Param, init,
+};
 
 /// What lies between the two products of a layer's last part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,10 +91,15 @@ impl TransformerOptions {
         norm.eps(self.layer_norm_eps).bias(self.bias)
     }
 
-    fn activate<B: Backend>(&self, x: Tensor<B>) -> Tensor<B> {
+    /// What a linear layer gives, activated: at once where a backend can and no hook looks in between.
+    fn activated<B: Backend>(&self, linear: &Linear<B>, x: &Tensor<B>) -> Tensor<B> {
         match self.activation {
-            TransformerActivation::Relu => x.relu(),
-            TransformerActivation::Gelu => x.gelu(),
+            TransformerActivation::Relu if linear.hooks().is_none_or(Hooks::is_empty) => {
+                let bias = linear.bias.as_ref().map(Param::tensor);
+                x.linear_act(&linear.weight.tensor(), bias.as_ref(), Activation::Relu)
+            }
+            TransformerActivation::Relu => linear.call(x).relu(),
+            TransformerActivation::Gelu => linear.call(x).gelu(),
         }
     }
 }
@@ -207,7 +214,7 @@ impl<B: Backend> TransformerEncoderLayer<B> {
     pub fn forward(&self, src: &Tensor<B>, masks: Masks<'_, B>) -> Tensor<B> {
         let attend = |x: &Tensor<B>| self.dropout1.call(&masks.attend(&self.self_attn, x, x));
         let feed = |x: &Tensor<B>| {
-            let inside = self.with.activate(self.linear1.call(x));
+            let inside = self.with.activated(&self.linear1, x);
             self.dropout2.call(&self.linear2.call(&self.dropout.call(&inside)))
         };
         let first = self.with.norm_first;
@@ -297,7 +304,7 @@ impl<B: Backend> TransformerDecoderLayer<B> {
             self.dropout2.call(&memory_masks.attend(&self.multihead_attn, x, memory))
         };
         let feed = |x: &Tensor<B>| {
-            let inside = self.with.activate(self.linear1.call(x));
+            let inside = self.with.activated(&self.linear1, x);
             self.dropout3.call(&self.linear2.call(&self.dropout.call(&inside)))
         };
         let first = self.with.norm_first;

@@ -4,7 +4,7 @@ use kiln_backend_cpu::CpuDevice;
 use kiln_nn::*;
 use kiln_tensor_core::{DType, PoolSpec, Tensor};
 
-use super::{B, Case, Cases, Run, cases};
+use super::{B, Case, Cases, Run, cases, unit};
 
 pub fn images() -> Cases {
     use functional::{InterpolateMode::*, Resize};
@@ -136,4 +136,55 @@ pub fn bilinear() -> Cases {
         "Bilinear(3, 4, 5)" => Bilinear::new(3, 4, 5, f64);
         "Bilinear(3, 4, 2, bias=False)" => Bilinear::new(3, 4, 2, f64).bias(false);
     })
+}
+
+/// Two results as one row.
+fn joined(parts: &[&Tensor<B>]) -> Tensor<B> {
+    let flat: Vec<_> = parts.iter().map(|x| x.to_dtype(DType::F64).reshape([-1])).collect();
+    Tensor::cat(&flat, 0)
+}
+
+/// Pooling at given places.
+fn pooled<const N: usize>(m: &FractionalMaxPool<B, N>, x: &Tensor<B>) -> Tensor<B> {
+    let (y, at) = m.at(x, &unit(&[x.dims()[0], x.dims()[1], N], 60));
+    joined(&[&y, &at])
+}
+
+pub fn fractional() -> Cases {
+    let mut all = Cases::from(cases! {
+        |m, x| pooled(m, &x[0]);
+        "FractionalMaxPool2d(2, output_size=(3, 4), return_indices=True, _random_samples=unit([2, 3, 2], 60)): \
+         flat(m(x[0])[0], m(x[0])[1].double())" => FractionalMaxPool2d::new(2).output_size([3, 4]);
+        "FractionalMaxPool2d((3, 2), output_ratio=(0.5, 0.4), return_indices=True, _random_samples=unit([1, 2, 2], 60)): \
+         flat(m(x[0])[0], m(x[0])[1].double())" => FractionalMaxPool2d::new([3, 2]).output_ratio([0.5, 0.4]);
+    });
+    all.extend(cases! {
+        |m, x| pooled(m, &x[0]);
+        "FractionalMaxPool3d(2, output_size=(2, 1, 3), return_indices=True, _random_samples=unit([2, 2, 3], 60)): \
+         flat(m(x[0])[0], m(x[0])[1].double())" => FractionalMaxPool3d::new(2).output_size([2, 1, 3]);
+    });
+    all
+}
+
+pub fn adaptive_softmax() -> Cases {
+    let f64 = (&CpuDevice, DType::F64);
+    let mut all = Cases::from(cases! {
+        |m, x| {
+            let (output, loss) = m.forward(&x[0], &x[1]);
+            joined(&[&output, &loss, &m.log_prob(&x[0])])
+        };
+        "AdaptiveLogSoftmaxWithLoss(6, 10, [3, 7], div_value=2.0): \
+         flat(m(x[0], x[1])[0], m(x[0], x[1])[1], m.log_prob(x[0]))" =>
+            AdaptiveLogSoftmaxWithLoss::with(6, 10, &[3, 7], 2.0, false, f64);
+    });
+    all.extend(cases! {
+        |m, x| {
+            let (output, loss) = m.forward(&x[0], &x[1]);
+            joined(&[&output, &loss, &m.predict(&x[0])])
+        };
+        "AdaptiveLogSoftmaxWithLoss(6, 9, [4], head_bias=True): \
+         flat(m(x[0], x[1])[0], m(x[0], x[1])[1], m.predict(x[0]).double())" =>
+            AdaptiveLogSoftmaxWithLoss::with(6, 9, &[4], 4.0, true, f64);
+    });
+    all
 }

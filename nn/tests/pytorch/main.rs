@@ -169,6 +169,8 @@ fn layers_and_losses_compute_what_pytorchs_do() {
         images::images,
         images::bags,
         images::bilinear,
+        images::fractional,
+        images::adaptive_softmax,
         losses::losses,
         losses::more_losses,
         sequences::recurrent,

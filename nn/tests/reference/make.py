@@ -89,7 +89,8 @@ def case(name, inputs, call=None):
         "output": pack(output),
         "grads": [pack(x.grad) if x.requires_grad else None for x in tensors],
         "params": {name: pack(p.grad) for name, p in module.named_parameters()},
-        "buffers": {name: pack(b) for name, b in module.named_buffers()},
+        # Random numbers that are given are no buffer here.
+        "buffers": {name: pack(b) for name, b in module.named_buffers() if name != "_random_samples"},
     }
     if row["buffers"]:
         module.eval()
@@ -316,6 +317,31 @@ ENCODER = "TransformerEncoderLayer(8, 2, 12, dropout=0.0"
 DECODER = "TransformerDecoderLayer(8, 2, 12, dropout=0.0"
 
 CALLS = [
+    (
+        "FractionalMaxPool2d(2, output_size=(3, 4), return_indices=True, _random_samples=unit([2, 3, 2], 60))",
+        [[2, 3, 7, 9]],
+        "flat(m(x[0])[0], m(x[0])[1].double())",
+    ),
+    (
+        "FractionalMaxPool2d((3, 2), output_ratio=(0.5, 0.4), return_indices=True, _random_samples=unit([1, 2, 2], 60))",
+        [[1, 2, 8, 5]],
+        "flat(m(x[0])[0], m(x[0])[1].double())",
+    ),
+    (
+        "FractionalMaxPool3d(2, output_size=(2, 1, 3), return_indices=True, _random_samples=unit([2, 2, 3], 60))",
+        [[2, 2, 4, 3, 6]],
+        "flat(m(x[0])[0], m(x[0])[1].double())",
+    ),
+    (
+        "AdaptiveLogSoftmaxWithLoss(6, 10, [3, 7], div_value=2.0)",
+        [[5, 6], {"below": 10, "shape": [5]}],
+        "flat(m(x[0], x[1])[0], m(x[0], x[1])[1], m.log_prob(x[0]))",
+    ),
+    (
+        "AdaptiveLogSoftmaxWithLoss(6, 9, [4], head_bias=True)",
+        [[4, 6], {"below": 5, "shape": [4]}],
+        "flat(m(x[0], x[1])[0], m(x[0], x[1])[1], m.predict(x[0]).double())",
+    ),
     ("utils.parametrizations.weight_norm(nn.Linear(5, 3))", [[2, 5]]),
     ("utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 2), dim=None)", [[2, 2, 3, 4]]),
     ("utils.parametrizations.spectral_norm(nn.Linear(5, 3))", [[2, 5]]),

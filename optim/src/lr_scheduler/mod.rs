@@ -29,6 +29,7 @@ mod factor;
 mod lambda;
 mod one_cycle;
 mod plateau;
+mod swa;
 
 use std::fmt::Debug;
 
@@ -44,6 +45,7 @@ pub use factor::{ConstantLR, LinearLR, PolynomialLR};
 pub use lambda::{LambdaLR, MultiplicativeLR};
 pub use one_cycle::{AnnealStrategy, OneCycleLR};
 pub use plateau::{Mode, ReduceLROnPlateau, ThresholdMode};
+pub use swa::SWALR;
 
 use crate::{Algorithm, Optimizer};
 

@@ -213,6 +213,156 @@ def clipping():
             }
 
 
+def scaler(options, spoilt, steps=14):
+    """Which steps have an infinite gradient is given; what the scale and the parameters are after each."""
+    tensors = params()
+    optimizer = torch.optim.SGD(tensors, lr=0.1, momentum=0.5)
+    scaler = torch.amp.GradScaler("cpu", **options)
+    scaler.scale(torch.zeros(()))
+    rows = []
+    for t in range(1, steps + 1):
+        set_grads(tensors, t)
+        for p in tensors:
+            if p.grad is not None:
+                p.grad.mul_(scaler.get_scale())
+        if t in spoilt:
+            tensors[2].grad[3] = math.inf if t % 2 else math.nan
+        if t % 3 == 0:
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(tensors, 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        rows.append({"scale": scaler.get_scale(), "params": [p.flatten().tolist() for p in tensors]})
+    state = {k: v for k, v in scaler.state_dict().items()}
+    return {"options": options, "spoilt": spoilt, "rows": rows, "state": state}
+
+
+def scalers():
+    yield scaler({}, [2, 3, 7])
+    yield scaler({"init_scale": 8.0, "growth_interval": 3}, [4, 9])
+    yield scaler({"init_scale": 4.0, "growth_factor": 4.0, "backoff_factor": 0.125, "growth_interval": 2}, [1, 2, 6])
+    yield scaler({"init_scale": 2.0**127, "growth_interval": 1}, [5])
+    yield scaler({"enabled": False}, [])
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([[1.0, -0.5, 0.25], [0.75, 2.0, -1.5]]))
+        self.register_buffer("mean", torch.tensor([0.5, 1.5]))
+        self.register_buffer("count", torch.tensor(3))
+
+
+def averages():
+    swa = torch.optim.swa_utils
+    makes = {
+        "swa": lambda m: swa.AveragedModel(m),
+        "swa buffers": lambda m: swa.AveragedModel(m, multi_avg_fn=swa.get_swa_multi_avg_fn()),
+        "ema": lambda m: swa.AveragedModel(m, multi_avg_fn=swa.get_ema_multi_avg_fn(0.9)),
+        "own": lambda m: swa.AveragedModel(m, avg_fn=lambda avg, p, n: avg * 0.75 + p * 0.25 * n),
+    }
+    for name, make in makes.items():
+        model = Net()
+        averaged = make(model)
+        rows = []
+        for t in range(6):
+            with torch.no_grad():
+                model.weight.mul_(1.25).sub_(t / 8)
+                model.mean.add_(t / 4)
+                model.count.add_(1)
+            averaged.update_parameters(model)
+            rows.append([
+                averaged.module.weight.flatten().tolist(), averaged.module.mean.tolist(),
+                averaged.module.count.item(), averaged.n_averaged.item(),
+            ])
+        yield {"name": name, "rows": rows, "keys": list(averaged.state_dict())}
+
+
+def fill(shape, k):
+    values = [((37 * i + 11 * k + 5) % 101 - 50) / 100 for i in range(math.prod(shape))]
+    return torch.tensor(values).reshape(shape)
+
+
+class Reader(torch.nn.Module):
+    """A recurrent layer whose last output is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = torch.nn.LSTM(3, 5, 2, batch_first=True)
+        self.head = torch.nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+class Attender(torch.nn.Module):
+    """A block of a transformer, and the mean over its outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = torch.nn.TransformerEncoderLayer(
+            8, 2, dim_feedforward=16, dropout=0.0, activation="gelu", batch_first=True
+        )
+        self.head = torch.nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.block(x).mean(1))
+
+
+def training(name, model, shape, loss_of, optimizer, scheduler=None, clip=None, steps=20):
+    """Three batches in turn; the losses, and what the parameters are in the end."""
+    model.train()
+    for k, p in enumerate(model.parameters()):
+        p.data.copy_(fill(p.shape, k))
+    optimizer = optimizer(model.parameters())
+    scheduler = scheduler and scheduler(optimizer)
+    losses = []
+    for t in range(steps):
+        loss = loss_of(model(fill(shape, 50 + t % 3)), t % 3)
+        optimizer.zero_grad()
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+        losses.append(loss.item())
+    state = {name: p.double().flatten().tolist() for name, p in model.state_dict().items()}
+    return {"name": name, "losses": losses, "state": state}
+
+
+def classes(count, size, batch):
+    return torch.tensor([(7 * i + 3 * batch) % size for i in range(count)])
+
+
+def trainings():
+    nn, optim = torch.nn, torch.optim
+    yield training(
+        "mlp", nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 3)), [5, 4],
+        lambda y, b: nn.functional.cross_entropy(y, classes(5, 3, b)),
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+        lambda o: lrs.StepLR(o, 5, gamma=0.5),
+    )
+    yield training(
+        "cnn",
+        nn.Sequential(
+            nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 2),
+            nn.SiLU(), nn.Flatten(), nn.Linear(16, 3),
+        ),
+        [4, 1, 6, 6],
+        lambda y, b: nn.functional.cross_entropy(y, classes(4, 3, b)), lambda p: optim.Adam(p, lr=0.01),
+    )
+    yield training(
+        "lstm", Reader(), [3, 7, 3], lambda y, b: nn.functional.mse_loss(y, fill([3, 2], 70 + b)),
+        lambda p: optim.RMSprop(p, lr=0.01), clip=0.5,
+    )
+    yield training(
+        "transformer", Attender(), [4, 6, 8],
+        lambda y, b: nn.functional.cross_entropy(y, classes(4, 3, b), label_smoothing=0.1),
+        lambda p: optim.AdamW(p, lr=0.01), lambda o: lrs.OneCycleLR(o, 0.02, total_steps=21),
+    )
+
+
 def metric(t):
     """Falls, stays, rises."""
     return [10.0, 8.0, 7.5, 7.5, 7.4999, 7.6, 7.7, 7.7, 7.7, 3.0][t % 10] - t / 20
@@ -308,6 +458,12 @@ def schedules():
         "plateau min abs",
         lambda o: lrs.ReduceLROnPlateau(o, patience=3, threshold=0.2, threshold_mode="abs"), steps=60,
     )
+    yield schedule("swa", lambda o: torch.optim.swa_utils.SWALR(o, 0.05))
+    yield schedule(
+        "swa options",
+        lambda o: torch.optim.swa_utils.SWALR(o, [0.5, 0.001], anneal_epochs=7, anneal_strategy="linear"),
+    )
+    yield schedule("swa at once", lambda o: torch.optim.swa_utils.SWALR(o, 0.05, anneal_epochs=0))
     yield schedule(
         "sequential",
         lambda o: lrs.SequentialLR(
@@ -349,6 +505,9 @@ def schedules():
 
 warnings.simplefilter("ignore")
 write("optimizers.json.gz", list(optimizers()))
+write("training.json.gz", list(trainings()))
+write("scalers.json.gz", list(scalers()))
+write("averages.json.gz", list(averages()))
 write("lbfgs.json.gz", list(lbfgs_runs()))
 write("clipping.json.gz", list(clipping()))
 write("schedulers.json.gz", list(schedules()))

@@ -27,7 +27,7 @@ pub type GRUCell<B> = RecurrentCell<B, Gated>;
 /// assert_eq!(*state.unwrap().0.shape(), [5, 20]);
 /// ```
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
+#[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct RecurrentCell<B: Backend, K: Recurrence> {
     /// `[gates · hidden, input]`; all parameters are uniform in `±1 / √hidden` at first.
     pub weight_ih: Param<B>,
@@ -77,6 +77,16 @@ impl<B: Backend, K: Recurrence> RecurrentCell<B, K> {
     /// If sizes, dtypes or devices do not fit.
     #[track_caller]
     pub fn forward(&self, input: &Tensor<B>, state: Option<&K::State<B>>) -> K::State<B> {
+        let (hidden, state) = self.hooks.run_with(self, input, |input| {
+            let state = self.stepped(input, state);
+            (state.hidden().clone(), state)
+        });
+        state.with_hidden(hidden)
+    }
+
+    /// `forward` without hooks.
+    #[track_caller]
+    fn stepped(&self, input: &Tensor<B>, state: Option<&K::State<B>>) -> K::State<B> {
         let [weight_ih, weight_hh] = [self.weight_ih.tensor(), self.weight_hh.tensor()];
         let [bias_ih, bias_hh] =
             [&self.bias_ih, &self.bias_hh].map(|bias| bias.as_ref().map(Param::tensor));
@@ -118,6 +128,12 @@ impl<B: Backend, K: Recurrence> RecurrentCell<B, K> {
 
     fn name(&self) -> &'static str {
         K::NAMES[1]
+    }
+
+    /// A product and a sum for every weight, for each row.
+    fn count(&self, input: &Shape, _output: &Shape) -> u64 {
+        let rows: usize = input.iter().rev().skip(1).product();
+        (2 * rows * (self.weight_ih.numel() + self.weight_hh.numel())) as u64
     }
 
     fn describe(&self) -> String {

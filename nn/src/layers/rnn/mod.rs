@@ -4,7 +4,7 @@ mod cell;
 mod packed;
 mod step;
 
-use kiln_tensor_core::{Backend, DType, Error, Options, Tensor, autocast, raise};
+use kiln_tensor_core::{Backend, DType, Error, Options, Shape, Tensor, autocast, raise};
 
 pub use cell::{GRUCell, LSTMCell, RNNCell, RecurrentCell};
 pub use packed::{
@@ -37,7 +37,7 @@ pub type GRU<B> = Recurrent<B, Gated>;
 /// assert_eq!((h.dims(), c.dims()), (&[2, 3, 20][..], &[2, 3, 20][..]));
 /// ```
 #[derive(Debug, Module)]
-#[module(extra_repr = Self::describe, type_name = Self::name)]
+#[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct Recurrent<B: Backend, K: Recurrence> {
     /// `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, `weight_hr_l0`, then those of
     /// `l0_reverse`, `l1` and so on, as far as they are there; all uniform in `±1 / √hidden` at first.
@@ -205,10 +205,16 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
         input: &Tensor<B>,
         state: Option<&K::State<B>>,
     ) -> (Tensor<B>, K::State<B>) {
+        self.hooks.run_with(self, input, |input| self.over(input, state))
+    }
+
+    /// `forward` without hooks.
+    #[track_caller]
+    fn over(&self, input: &Tensor<B>, state: Option<&K::State<B>>) -> (Tensor<B>, K::State<B>) {
         if input.rank() == 2 {
             let state = state.map(|state| state.each(|x, _| x.unsqueeze(1)));
             let dim = isize::from(!self.batch_first);
-            let (y, state) = self.forward(&input.unsqueeze(dim), state.as_ref());
+            let (y, state) = self.over(&input.unsqueeze(dim), state.as_ref());
             return (y.squeeze(dim), state.each(|x, _| x.squeeze(1)));
         }
         if input.rank() != 3 || input.dims()[2] != self.input_size || input.numel() == 0 {
@@ -237,7 +243,9 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
             None => state.clone(),
         };
         let state = state.map(|state| reorder(state, &input.sorted_indices));
-        let (y, state) = self.run(input.data.clone(), &input.batch_sizes, state.as_ref());
+        let (y, state) = self.hooks.run_with(self, &input.data, |data| {
+            self.run(data.clone(), &input.batch_sizes, state.as_ref())
+        });
         (input.with(y), reorder(&state, &input.unsorted_indices))
     }
 
@@ -360,6 +368,14 @@ impl<B: Backend, K: Recurrence> Recurrent<B, K> {
 
     fn name(&self) -> &'static str {
         K::NAMES[0]
+    }
+
+    /// A product and a sum for every weight, at each step of each sequence.
+    fn count(&self, input: &Shape, _output: &Shape) -> u64 {
+        let steps: usize = input.iter().rev().skip(1).product();
+        let matrix = |param: &Param<B>| if param.shape().rank() == 2 { param.numel() } else { 0 };
+        let weights: usize = self.weights.0.iter().map(|(_, param)| matrix(param)).sum();
+        (2 * steps * weights) as u64
     }
 
     fn describe(&self) -> String {
