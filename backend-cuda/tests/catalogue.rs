@@ -22,7 +22,7 @@ const COUNTS: [(&str, usize); 32] = [
     ("layer_norm_grad", 16),
     ("log_softmax", 16),
     ("log_softmax_grad", 16),
-    ("map", 347),
+    ("map", 365),
     ("map_each", 5),
     ("matmul", 8),
     ("max_pool", 4),

@@ -42,8 +42,8 @@ pub use memory::{MemoryCounter, MemoryStats};
 pub use ops::linalg;
 pub use ops::{
     ALIASES, ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedMany, FusedWith,
-    IndexItem, IntoIndex, NUMBERED, NewAxis, Operand, Options, PadMode, Reduction, Step, Steps,
-    Takes, Term, UNARY, Unary,
+    IndexItem, Interpolation, IntoIndex, NUMBERED, NewAxis, Operand, Options, PadMode, Reduction,
+    Step, Steps, Takes, Term, UNARY, Unary, Unique,
 };
 pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
 pub use random::{

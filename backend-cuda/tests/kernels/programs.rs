@@ -66,9 +66,14 @@ pub fn run() {
         if dtype.is_float() {
             floats.iter().chain(&tests).for_each(one);
             two(&(atan2 as Two));
+            two(&((|a, b| b.zeta(a)) as Two));
+            two(&((|a, b| a.next_after(b)) as Two));
         } else {
             one(&(not as One));
             bits.iter().for_each(two);
+        }
+        if dtype.is_int() {
+            two(&((|a, b| a.gcd(b)) as Two));
         }
         if dtype != DType::Bool {
             numbers.iter().for_each(one);

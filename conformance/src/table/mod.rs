@@ -17,6 +17,7 @@ use crate::agree::Tolerance;
 use crate::strategies::{Gen, Purpose, Sample};
 use crate::{Form, Reference};
 
+pub mod arranged;
 pub mod binary;
 pub mod creation;
 pub mod functional;
@@ -26,6 +27,7 @@ pub mod linalg;
 pub mod losses;
 pub mod numbers;
 pub mod operators;
+pub mod ordered;
 pub mod picks;
 mod plain;
 pub mod pointwise;
@@ -34,8 +36,10 @@ pub mod products;
 pub mod random;
 pub mod ranges;
 pub mod reductions;
+pub mod replaced;
 pub mod shaping;
 mod special;
+pub mod statistics;
 pub mod ternary;
 pub mod views;
 pub mod windows;
@@ -192,6 +196,24 @@ macro_rules! make_rows {
 }
 pub(crate) use make_rows;
 
+/// Rows that are compared with their own composition on the reference backend: dtypes, what is drawn, the op,
+/// tolerance, order.
+macro_rules! compared {
+    (($d:tt) $suite:ident $family:literal;
+        $($name:ident $dtypes:ident |$g:ident| $sample:expr; |$x:ident, $a:ident| $run:expr; $tolerance:ident $order:literal;)*) => {
+        $crate::table::make_rows! { ($d) $suite $family; $($name {
+            dtypes: $dtypes,
+            sample: |$g| $sample,
+            run: |$x, $a| $run,
+            oracle: $crate::table::Oracle::Reference,
+            tolerance: $tolerance,
+            kinks: &[],
+            order: $order,
+        })* }
+    };
+}
+pub(crate) use compared;
+
 /// A copy of `x` that `write` has written to; `result` where that does not fit, by its shape or by its
 /// dtype's category.
 fn in_place<B: Backend>(
@@ -256,4 +278,8 @@ families! { ($)
     products
     linalg
     reductions
+    ordered
+    arranged
+    statistics
+    replaced
 }

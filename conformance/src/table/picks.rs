@@ -40,7 +40,7 @@ macro_rules! picks {
 
 /// The operands of `scatter`, the dim now and then counted from the end, the source longer than the
 /// index.
-fn scatter(g: &mut Gen, fill: Fill) -> Sample {
+pub(super) fn scatter(g: &mut Gen, fill: Fill) -> Sample {
     let mut sample = scattered(g, fill, g.purpose == Purpose::Gradient);
     let src = &sample.inputs[2].shape;
     let longer: Shape = src.iter().map(|&n| n + g.below(2)).collect();
@@ -83,7 +83,7 @@ fn place(shape: &Shape, index: &[usize]) -> usize {
 }
 
 /// A tensor, a list of some of the positions of a dim, and a source of one slice for each.
-fn listed(g: &mut Gen, fill: Fill, unique: bool) -> Sample {
+pub(super) fn listed(g: &mut Gen, fill: Fill, unique: bool) -> Sample {
     let shape = g.nonempty(1..=4);
     let dim = g.below(shape.rank());
     let mut places: Vec<i64> = (0..shape[dim] as i64).collect();

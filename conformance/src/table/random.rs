@@ -168,4 +168,74 @@ make_rows! { ($) random "random";
         kinks: &[],
         order: 0,
     }
+    // Their distributions are judged by tensor-core/tests/distributions.rs.
+    exponential_ {
+        dtypes: FLOATS,
+        sample: |g| like(g),
+        run: |x, _| seeded(x[0].device(), || {
+            let target = || x[0].detach().copy();
+            vec![
+                target().exponential_(2.0),
+                target().log_normal_(0.5, 0.25),
+                target().cauchy_(1.0, 0.5),
+                target().geometric_(0.25),
+            ]
+        }),
+        oracle: Oracle::Native,
+        tolerance: BELL,
+        kinks: &[],
+        order: 0,
+    }
+    normal {
+        dtypes: FLOATS,
+        sample: |g| {
+            let shape = g.shape(0..=3);
+            Sample::new([g.values(&shape, NORMAL), g.values(&shape, PROBABILITY)])
+        },
+        run: |x, _| seeded(x[0].device(), || vec![x[0].normal(&x[1]), x[0].normal(0.5)]),
+        oracle: Oracle::Native,
+        tolerance: BELL,
+        kinks: &[],
+        order: 2,
+    }
+    random_ {
+        dtypes: NUMBERS,
+        sample: |g| like(g),
+        run: |x, _| seeded(x[0].device(), || vec![
+            x[0].detach().copy().random_(-3, 9),
+            x[0].randint_like(0, 5),
+            x[0].empty_like(),
+            Tensor::empty(x[0].shape(), (x[0].device(), x[0].dtype())),
+        ]),
+        oracle: Oracle::Native,
+        tolerance: EXACT,
+        kinks: &[],
+        order: 0,
+    }
+    poisson {
+        dtypes: FLOATS,
+        sample: |g| {
+            let shape = g.shape(0..=3);
+            Sample::new([g.values(&shape, Fill::within(0.0, 30.0))])
+        },
+        run: |x, _| seeded(x[0].device(), || vec![x[0].poisson()]),
+        oracle: Oracle::Native,
+        tolerance: EXACT,
+        kinks: &[],
+        order: 0,
+    }
+    multinomial {
+        dtypes: FLOATS,
+        sample: |g| {
+            let shape = g.nonempty(1..=2);
+            Sample::new([g.values(&shape, Fill::within(0.25, 2.0))])
+        },
+        run: |x, _| seeded(x[0].device(), || {
+            vec![x[0].multinomial(1, false), x[0].multinomial(7, true), x[0].multinomial(x[0].dims()[x[0].rank() - 1], false)]
+        }),
+        oracle: Oracle::Native,
+        tolerance: EXACT,
+        kinks: &[],
+        order: 0,
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A distribution with two numbers: what it makes of two uniform random numbers.
-struct Distribution {
+pub(super) struct Distribution {
     name: &'static str,
     f: for<'b> fn([Val<'b>; 2], [Val<'b>; 2]) -> Val<'b>,
     // With as few bits as a narrow dtype has, so that no number is rounded up to 1 when stored.
@@ -22,7 +22,10 @@ struct Distribution {
 }
 
 impl Distribution {
-    const fn new(name: &'static str, f: for<'b> fn([Val<'b>; 2], [Val<'b>; 2]) -> Val<'b>) -> Self {
+    pub(super) const fn new(
+        name: &'static str,
+        f: for<'b> fn([Val<'b>; 2], [Val<'b>; 2]) -> Val<'b>,
+    ) -> Self {
         Distribution { name, f, coarse: false, programs: [const { OnceLock::new() }; 10] }
     }
 
@@ -68,7 +71,7 @@ impl Distribution {
     }
 
     #[track_caller]
-    fn fill<B: Backend>(&self, x: &Tensor<B>, a: f64, b: f64) -> Tensor<B> {
+    pub(super) fn fill<B: Backend>(&self, x: &Tensor<B>, a: f64, b: f64) -> Tensor<B> {
         writable(self.name, x, DType::Bool);
         let (params, live) = Self::params(x.device(), a, b);
         let kernel = Kernel::with(self.program(x.dtype()), &params).live(live.as_ref());
@@ -78,7 +81,7 @@ impl Distribution {
 }
 
 /// Parameters made of the next draw of the device's generator; in each replay of a captured step, of another one.
-fn drawn<D: Device, const N: usize>(
+pub(super) fn drawn<D: Device, const N: usize>(
     device: &D,
     params: impl Fn(RngState) -> [Scalar; N] + Copy + Send + Sync + 'static,
 ) -> ([Scalar; N], Option<Live>) {

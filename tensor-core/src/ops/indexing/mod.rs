@@ -2,6 +2,7 @@
 //! PyTorch.
 
 mod item;
+mod replace;
 
 use std::borrow::Cow;
 
