@@ -112,6 +112,7 @@ const NO_OPS: &[(&str, &str)] = &[
     ("grad_fn", "tracking: autograd's tests"),
     ("from_slice", "numbers of the program: every row's operands come through `upload`"),
     ("from_shared", "memory of the program: the storage tests of each backend"),
+    ("from_shared_ndarray", "memory of the program: tests of kiln"),
     ("from_ndarray", "arrays of the program: tests of kiln"),
     ("to_ndarray", "arrays for the program: tests of kiln"),
     ("new", "numbers of the program: tests of tensor-core"),

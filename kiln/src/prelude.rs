@@ -22,7 +22,10 @@ pub use crate::optim::{
     AdjustLr, AveragedModel, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler,
 };
 pub use crate::tensor::DType::{self, *};
-pub use crate::tensor::{Activation, Ellipsis, Fused, NewAxis, Reduction, Scalar, Shape, Step};
+pub use crate::tensor::{
+    Activation, Ellipsis, Fused, Interpolation, NewAxis, PadMode, Reduction, Scalar, ScatterOp,
+    Shape, Shared, Step,
+};
 pub use crate::tensor::{autocast, no_autocast, set_autocast};
 pub use crate::{Device, linalg, manual_seed, rng_states, set_rng_states};
 
@@ -45,7 +48,7 @@ macro_rules! aliases {
 }
 
 aliases! {
-    tensor: Tensor;
+    tensor: Tensor Unique;
     files: Checkpoint StateDict;
     nn:
         Param Buffer Hooks Layer Sequential ParameterList ParameterDict

@@ -72,3 +72,24 @@ fn another_dtype_is_refused() {
     let error = catch(|| Tensor::ones([2], &Device::cpu()).to_ndarray::<i64>()).unwrap_err();
     assert!(matches!(error, Error::DType { op: "to_ndarray", .. }), "{error:?}");
 }
+
+#[test]
+fn an_array_is_shared_where_it_lies() {
+    use kiln::tensor::SharedArray;
+    let shared = SharedArray::new(counting());
+    let x = Tensor::from_shared_ndarray(&shared, &Device::cpu());
+    assert_eq!(x.dims(), [2, 3, 5]);
+    x.select(0, 1).fill_(0.0);
+    assert_eq!(shared.with(|array| array[[1, 2, 3]]), 0.0);
+    shared.with_mut(|mut array| array[[0, 1, 1]] = -1.0);
+    assert_eq!(x.i((0, 1, 1)).item(), -1.0);
+    // Other orders are brought into rows first; a part of an array keeps its place.
+    let turned = SharedArray::new(counting().reversed_axes());
+    assert_eq!(Tensor::from_shared_ndarray(&turned, &Device::cpu()).i((4, 2, 1)).item(), 124.0);
+    let part = SharedArray::new(counting().slice_move(s![1.., .., ..]));
+    let x = Tensor::from_shared_ndarray(&part, &Device::cpu());
+    x.mul_(2.0);
+    assert_eq!(part.with(|array| array[[0, 0, 1]]), 202.0);
+    let none = SharedArray::new(counting().slice_move(s![2.., .., ..]));
+    assert_eq!(Tensor::from_shared_ndarray(&none, &Device::cpu()).numel(), 0);
+}

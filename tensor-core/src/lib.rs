@@ -39,6 +39,8 @@ pub use handle::{Handle, Placed};
 pub use host::{HostMemory, Shared};
 pub use layout::{Layout, Strides, ViewOp};
 pub use memory::{MemoryCounter, MemoryStats};
+#[cfg(feature = "ndarray")]
+pub use ops::SharedArray;
 pub use ops::linalg;
 pub use ops::{
     ALIASES, ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedMany, FusedWith,

@@ -64,7 +64,7 @@ compared! { ($) replaced "replaced";
     // The forms without `_` have rows of their own.
     written NUMBERS |g| listed(g, DISTINCT, true); |x, a| {
         let (dim, target) = (a[0] as isize, || x[0].copy());
-        let every = x[0].detach().eq(&x[0].detach());
+        let every = x[0].detach().eq(x[0].detach());
         let first = Tensor::zeros(x[0].narrow(dim, 0, 1).shape(), (x[0].device(), DType::I64));
         let slice = x[0].narrow(dim, 0, 1);
         vec![

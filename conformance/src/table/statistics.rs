@@ -50,7 +50,7 @@ compared! { ($) statistics "statistics";
     corrcoef FLOATS |g| { let samples = 3 + g.below(3); Sample::new([g.values(&[2, samples].into(), DISTINCT)]) };
         |x, _a| vec![(&x[0] + spread(&x[0])).corrcoef()];
         MOMENTS 2;
-    dist FLOATS |g| { let sample = pair(g, &[3, 2], &[3, 2]); sample }; |x, _a| {
+    dist FLOATS |g| pair(g, &[3, 2], &[3, 2]); |x, _a| {
         vec![x[0].dist(&x[1], 2.0), x[0].dist(&x[1], 3.0)]
     }; MOMENTS 2;
     cdist FLOATS |g| pair(g, &[2, 3, 2], &[2, 2, 2]); |x, _a| vec![x[0].cdist(&x[1], 2.0), x[0].cdist(&x[1], 3.0)];

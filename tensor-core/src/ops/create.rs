@@ -44,11 +44,26 @@ impl<B: Backend> Tensor<B> {
         B::upload(bytemuck::cast_slice(data), &shape, T::DTYPE, device)
     }
 
-    /// A tensor that shares the buffer: a change on either side shows on the other.
+    /// A tensor that shares the buffer: a change on either side shows on the other, as with `torch.from_numpy`.
+    /// The buffer lives as long as somebody has it, and no operation takes its memory for a result.
+    ///
+    /// Only devices whose memory is the program's can share: the CPU. On others this is an error; there
+    /// `Tensor::new` or `from_slice` copies, and so does `to` of a tensor that shares.
+    ///
+    /// ```
+    /// use kiln_backend_cpu::{Cpu, CpuDevice};
+    /// use kiln_tensor_core::{Shared, Tensor};
+    /// let data = Shared::new(vec![1.0f32, 2.0, 3.0, 4.0]);
+    /// let x = Tensor::<Cpu>::from_shared(&data, [2, 2], &CpuDevice);
+    /// x.i(0).mul_(10.0);
+    /// assert_eq!(*data.read(), [10.0, 20.0, 3.0, 4.0]);
+    /// data.write()[3] = 0.5;
+    /// assert_eq!(x.i((1, 1)).item(), 0.5);
+    /// ```
     ///
     /// # Panics
-    /// If the shape does not have as many elements as the buffer, or the device's memory is not the
-    /// program's.
+    /// If the shape does not have as many elements as the buffer; with [`Error::Unsupported`] if the device's
+    /// memory is not the program's.
     #[track_caller]
     pub fn from_shared<T: Element + bytemuck::Pod>(
         data: &Shared<T>,

@@ -33,6 +33,8 @@ mod statistics;
 mod unique;
 mod views;
 
+#[cfg(feature = "ndarray")]
+pub use self::ndarray::SharedArray;
 pub use array::ArrayData;
 pub(crate) use convert::cast_program;
 pub use create::Options;

@@ -219,7 +219,7 @@ fn bounds<B: Backend>(
     if low == high && x.numel() > 0 {
         (low, high) = (x.min().item(), x.max().item());
     }
-    if bins == 0 || !(low <= high) || !(high - low).is_finite() {
+    if bins == 0 || low > high || !(high - low).is_finite() {
         raise(Error::Argument {
             op,
             why: format!("{bins} bins of the range from {low} to {high}"),

@@ -105,7 +105,7 @@ impl<B: Backend> Tensor<B> {
     pub fn corrcoef(&self) -> Self {
         let cov = self.cov(1.0);
         if cov.rank() == 0 {
-            return &cov / &cov;
+            return cov.div(&cov);
         }
         let std = cov.diagonal(0, 0, 1).sqrt();
         (cov / std.unsqueeze(1) / std.unsqueeze(0)).clamp(-1.0, 1.0)

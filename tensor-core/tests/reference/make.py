@@ -1,4 +1,4 @@
-"""Makes indexing.txt.gz: random index expressions, and what PyTorch gives for them.
+"""Makes indexing.txt.gz and einsum.txt.gz: random index expressions and equations, and what PyTorch gives for them.
 
     python3 make.py
 
@@ -9,6 +9,9 @@ elements. Items of an index are separated by `;`:
     n          None                        e          ...
     b1         True                        t2x1:0,-1  an index tensor of sizes 2x1
     m2x3:01..  a mask of sizes 2x3
+
+A line of the second is an equation, and the sizes of each operand, which has 0, 1, 2, 0, 1, … for elements, and of
+the result; then the result's elements.
 
 `write` is x[index] = arange(…) − 100 in the shape of x[index]; `add` is index_put_ with accumulate of the same.
 """
@@ -84,7 +87,13 @@ def draw(rng, shape):
     return tuple(items), ";".join(text)
 
 
-def main():
+def pack(name, lines):
+    data = "".join(line + "\n" for line in lines).encode()
+    Path(__file__).with_name(name).write_bytes(gzip.compress(data, 9, mtime=0))
+    print(len(lines), "cases,", len(data), "bytes")
+
+
+def indexing():
     rng = random.Random(7)
     lines, seen = [], set()
     while len(lines) < 1500:
@@ -118,9 +127,56 @@ def main():
             continue
         elements = ",".join(map(str, result.flatten().tolist()))
         lines.append(f"{sizes(shape)} {text} {how} {sizes(result.shape)} {elements}")
-    data = "".join(line + "\n" for line in lines).encode()
-    Path(__file__).with_name("indexing.txt.gz").write_bytes(gzip.compress(data, 9, mtime=0))
-    print(len(lines), "cases,", len(data), "bytes")
+    pack("indexing.txt.gz", lines)
 
 
-main()
+def equation(rng):
+    """An equation and the sizes of its operands."""
+    size = {letter: rng.randint(1, 3) for letter in "abcdXY"}
+    dots = [rng.randint(1, 3) for _ in range(rng.choice([0, 0, 1, 2]))]
+    terms, shapes = [], []
+    for _ in range(rng.choice([1, 2, 2, 3])):
+        letters = [rng.choice("abcdXY") for _ in range(rng.randint(0, 4))]
+        # A size of 1 broadcasts.
+        shape = [size[letter] for letter in letters]
+        at = rng.randint(0, len(letters))
+        if dots and rng.random() < 0.8:
+            own = [1 if rng.random() < 0.2 else n for n in dots[rng.randint(0, len(dots)) :]]
+            terms.append("".join(letters[:at]) + "..." + "".join(letters[at:]))
+            shapes.append(shape[:at] + own + shape[at:])
+        else:
+            terms.append("".join(letters))
+            shapes.append(shape)
+    left = ",".join(terms)
+    if rng.random() < 0.3:
+        return left, shapes
+    letters = sorted(set(left) - set(",."))
+    output = rng.sample(letters, rng.randint(0, len(letters)))
+    if "..." in left:
+        output.insert(rng.randint(0, len(output)), "...")
+    return left + rng.choice(["->", " -> "]) + "".join(output), shapes
+
+
+def einsum():
+    rng = random.Random(11)
+    lines, seen = [], set()
+    while len(lines) < 600:
+        text, shapes = equation(rng)
+        if text in seen:
+            continue
+        numbers = lambda shape: (torch.arange(torch.Size(shape).numel()) % 3).reshape(shape)
+        try:
+            result = torch.einsum(text, *map(numbers, shapes))
+        except RuntimeError:
+            continue
+        if result.numel() > 60:
+            continue
+        seen.add(text)
+        operands = ";".join(map(sizes, shapes))
+        elements = ",".join(map(str, result.flatten().tolist()))
+        lines.append(f"{text.replace(' ', '_')} {operands} {sizes(result.shape)} {elements}")
+    pack("einsum.txt.gz", lines)
+
+
+indexing()
+einsum()
