@@ -28,6 +28,11 @@ compared! { ($) replaced "replaced";
         x[0].diagonal_scatter(&x[1], 1, 0, 1),
         x[0].diagonal_scatter(&x[1], 0, 1, 0),
     ]; EXACT 2;
+    fill_diagonal_ ALL |g| part(g, &[1]); |x, _a| vec![
+        x[0].copy().fill_diagonal_(1),
+        x[0].copy().tril_(-1),
+        x[0].copy().triu_(1),
+    ]; EXACT 2;
     index_put NUMBERS |g| {
             let mut sample = part(g, &[2]);
             sample.inputs.extend([g.index(&[2].into(), 3), g.index(&[2, 1].into(), 4)]);

@@ -2,7 +2,7 @@
 
 use kiln_tensor_core::{DType, Tensor};
 
-use super::{Oracle, make_rows};
+use super::{Oracle, in_place, make_rows};
 use crate::agree::Tolerance;
 use crate::layouts::{FLOATS, NUMBERS};
 use crate::strategies::{Fill, Gen, NORMAL, POSITIVE, Purpose, Sample};
@@ -95,7 +95,11 @@ make_rows! { ($) ternary "ternary";
             let (_, shapes) = g.broadcast(2, 0..=4);
             Sample::new([g.values(&shapes[0], NORMAL), g.values(&shapes[1], NORMAL)])
         },
-        run: |x, _| vec![x[0].lerp(&x[1], 0.75)],
+        run: |x, _| {
+            let y = x[0].lerp(&x[1], 0.75);
+            let written = in_place(&x[0], &y, |t| t.lerp_(&x[1], 0.75));
+            vec![y, written]
+        },
         oracle: Oracle::Each(|x| x[0] + 0.75 * (x[1] - x[0])),
         tolerance: SUMS,
         kinks: &[],
@@ -104,7 +108,11 @@ make_rows! { ($) ternary "ternary";
     addcmul {
         dtypes: FLOATS,
         sample: |g| three(g, [NORMAL; 3]),
-        run: |x, _| vec![x[0].addcmul(&x[1], &x[2], 0.5)],
+        run: |x, _| {
+            let y = x[0].addcmul(&x[1], &x[2], 0.5);
+            let written = in_place(&x[0], &y, |t| t.addcmul_(&x[1], &x[2], 0.5));
+            vec![y, written]
+        },
         oracle: Oracle::Each(|x| x[0] + 0.5 * x[1] * x[2]),
         tolerance: SUMS,
         kinks: &[],
@@ -113,7 +121,11 @@ make_rows! { ($) ternary "ternary";
     addcdiv {
         dtypes: FLOATS,
         sample: |g| three(g, [NORMAL, NORMAL, POSITIVE]),
-        run: |x, _| vec![x[0].addcdiv(&x[1], &x[2], 0.5)],
+        run: |x, _| {
+            let y = x[0].addcdiv(&x[1], &x[2], 0.5);
+            let written = in_place(&x[0], &y, |t| t.addcdiv_(&x[1], &x[2], 0.5));
+            vec![y, written]
+        },
         oracle: Oracle::Each(|x| x[0] + 0.5 * x[1] / x[2]),
         tolerance: SUMS,
         kinks: &[],

@@ -369,6 +369,10 @@ ROWS = {
         lambda x, a: [torch.diagonal_scatter(x[0], x[1], 1), torch.diagonal_scatter(x[0], x[1], 0, 1, 0)],
         each(([], [floats(3, 4), floats(3)])),
     ),
+    "replaced/fill_diagonal_": (
+        lambda x, a: [x[0].clone().fill_diagonal_(1), x[0].tril(-1), x[0].triu(1)],
+        each(([], [floats(3, 4), floats(1)])),
+    ),
     "replaced/index_put": (
         lambda x, a: [
             x[0].index_put((x[2], x[3]), x[1], accumulate=True),

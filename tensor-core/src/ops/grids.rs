@@ -12,7 +12,7 @@ impl<B: Backend> Tensor<B> {
     /// use kiln_tensor_core::Tensor;
     /// let (a, b) = (Tensor::<Cpu>::arange(2, &CpuDevice), Tensor::arange(3, &CpuDevice));
     /// let grid = Tensor::meshgrid(&[&a, &b]);
-    /// assert_eq!(grid[0].to_vec::<i32>(), [0, 0, 0, 1, 1, 1]);
+    /// assert_eq!(grid[0].to_vec::<i64>(), [0, 0, 0, 1, 1, 1]);
     /// assert_eq!(Tensor::cartesian_prod(&[&a, &b]).shape(), &[6, 2]);
     /// ```
     ///

@@ -173,6 +173,41 @@ impl<B: Backend> Tensor<B> {
         self.triangle("triu", &PROGRAMS, diagonal, |off, diagonal| off.ge(diagonal))
     }
 
+    /// `tril`, in place.
+    ///
+    /// # Panics
+    /// If there are fewer than two dims, or elements of this view share memory.
+    #[track_caller]
+    pub fn tril_(&self, diagonal: isize) -> Self {
+        self.copy_(&self.tril(diagonal))
+    }
+
+    /// `triu`, in place.
+    ///
+    /// # Panics
+    /// If there are fewer than two dims, or elements of this view share memory.
+    #[track_caller]
+    pub fn triu_(&self, diagonal: isize) -> Self {
+        self.copy_(&self.triu(diagonal))
+    }
+
+    /// Overwrites the main diagonal of a matrix with one number.
+    ///
+    /// # Panics
+    /// If this is no matrix, or elements of this view share memory.
+    #[track_caller]
+    pub fn fill_diagonal_(&self, value: impl Into<Scalar>) -> Self {
+        let [rows, cols] = *self.dims() else {
+            raise(Error::Shape {
+                op: "fill_diagonal_",
+                shapes: vec![self.shape().clone()],
+                why: "a matrix is wanted".into(),
+            })
+        };
+        let filling = Self::full([rows.min(cols)], value, (self.device(), self.dtype()));
+        self.copy_(&self.diagonal_scatter(&filling, 0, 0, 1))
+    }
+
     #[track_caller]
     fn triangle(
         &self,

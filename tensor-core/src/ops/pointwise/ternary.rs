@@ -138,6 +138,42 @@ impl<B: Backend> Tensor<B> {
     }
 }
 
+/// The forms in place.
+impl<B: Backend> Tensor<B> {
+    /// `lerp`, in place.
+    ///
+    /// # Panics
+    /// As [`Tensor::lerp`]; also if the result does not fit into `self`.
+    #[track_caller]
+    pub fn lerp_(&self, end: &Self, weight: impl Operand<B>) -> Self {
+        self.copy_(&self.lerp(end, weight))
+    }
+
+    /// `addcmul`, in place.
+    ///
+    /// # Panics
+    /// As [`Tensor::addcmul`]; also if the result does not fit into `self`.
+    #[track_caller]
+    pub fn addcmul_(&self, a: &Self, b: &Self, value: f64) -> Self {
+        self.overwritten("addcmul_", &self.addcmul(a, b, value))
+    }
+
+    /// `addcdiv`, in place.
+    ///
+    /// # Panics
+    /// As [`Tensor::addcdiv`]; also if the result does not fit into `self`.
+    #[track_caller]
+    pub fn addcdiv_(&self, a: &Self, b: &Self, value: f64) -> Self {
+        self.overwritten("addcdiv_", &self.addcdiv(a, b, value))
+    }
+
+    #[track_caller]
+    fn overwritten(&self, op: &'static str, result: &Self) -> Self {
+        writable(op, self, result.dtype());
+        self.copy_(result)
+    }
+}
+
 /// Requires bools.
 #[track_caller]
 pub(crate) fn is_mask<B: Backend>(op: &'static str, mask: &Tensor<B>) {
