@@ -8,6 +8,7 @@ mod docs;
 mod doctor;
 mod fuzz;
 mod gpu;
+mod mutants;
 mod opencl;
 mod shell;
 mod system;
@@ -43,6 +44,7 @@ enum Command {
     Cuda(cuda::Args),
     Gpu(gpu::Args),
     Fuzz(fuzz::Args),
+    Mutants(mutants::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Cuda(args) => cuda::run(&args),
         Command::Gpu(args) => gpu::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
