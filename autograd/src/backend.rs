@@ -11,7 +11,7 @@ use kiln_tensor_core::{
 };
 use smallvec::{SmallVec, smallvec};
 
-use crate::in_place;
+use crate::in_place::{self, inverse};
 use crate::meta::{Meta, Tracked, constant, handle, inner, inners, meta};
 use crate::node::{Saved, record, record_view, recording, results, wanted};
 use crate::records::{activated, factored, keep_some, map_node, normalized, ordered};
@@ -290,13 +290,19 @@ impl<B: Backend> Backend for Autograd<B> {
     fn view(x: &Tensor<Self>, op: &ViewOp, layout: Layout) -> Tensor<Self> {
         let y = B::view(inner(x), op, layout);
         let rule = || View { op: op.clone(), input: x.shape().clone() };
-        record_view(&[x], y, Some(meta(x).as_base()), |_| smallvec![], rule)
+        record_view(&[x], y, Some(meta(x).as_base(op.clone())), |_| smallvec![], rule)
     }
 
     fn view_grad(grad: &Tensor<Self>, op: &ViewOp, shape: &Shape) -> Tensor<Self> {
         let y = B::view_grad(inner(grad), op, shape);
         // The adjoint of a permutation or reshape is a view itself.
-        let base = B::shares_storage(&y, inner(grad)).then(|| meta(grad).as_base());
+        let base = B::shares_storage(&y, inner(grad)).then(|| {
+            let back = match op {
+                ViewOp::Permute(perm) => ViewOp::Permute(inverse(perm)),
+                _ => ViewOp::Reshape(shape.clone()),
+            };
+            meta(grad).as_base(back)
+        });
         // Backward goes to the view as it was, whose target shape the gradient has.
         let op = match op {
             ViewOp::Reshape(_) => ViewOp::Reshape(grad.shape().clone()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kiln_tensor_core::backend::insides;
-use kiln_tensor_core::{Backend, DType, Handle, Layout, Tensor};
+use kiln_tensor_core::{Backend, DType, Handle, Layout, Tensor, ViewOp};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -56,10 +56,38 @@ pub(crate) struct Meta<B: Backend> {
     pub(crate) state: Mutex<State<B>>,
 }
 
-/// What a view is a view of, and how often that had been rewritten when the view was made.
+/// What a view is a view of, how, and how often that had been rewritten when the view was made.
 pub(crate) struct Base<B: Backend> {
     pub(crate) meta: Arc<Meta<B>>,
-    epoch: u64,
+    pub(crate) path: Arc<Path>,
+    epoch: AtomicU64,
+}
+
+/// The last of the views that lead from a tensor to a view of it, and those before.
+pub(crate) struct Path {
+    op: ViewOp,
+    before: Option<Arc<Path>>,
+}
+
+impl Path {
+    /// The views in the order in which they were taken.
+    pub(crate) fn ops(&self) -> Vec<ViewOp> {
+        let mut ops: Vec<ViewOp> = std::iter::successors(Some(self), |path| path.before.as_deref())
+            .map(|path| path.op.clone())
+            .collect();
+        ops.reverse();
+        ops
+    }
+}
+
+/// With a loop: a chain of a million views must not use a million stack frames.
+impl Drop for Path {
+    fn drop(&mut self) {
+        let mut before = self.before.take();
+        while let Some(mut path) = before.and_then(Arc::into_inner) {
+            before = path.before.take();
+        }
+    }
 }
 
 pub(crate) struct State<B: Backend> {
@@ -125,14 +153,29 @@ impl<B: Backend> Meta<B> {
     }
 
     /// The base of a view of this tensor.
-    pub(crate) fn as_base(self: &Arc<Self>) -> Base<B> {
-        let meta = self.base.as_ref().map_or(self, |base| &base.meta).clone();
-        Base { epoch: meta.epoch.load(Ordering::Relaxed), meta }
+    pub(crate) fn as_base(self: &Arc<Self>, op: ViewOp) -> Base<B> {
+        let (meta, before) = match &self.base {
+            // Of a view that is stale, views are stale too.
+            Some(base) => (&base.meta, Some((base.path.clone(), &base.epoch))),
+            None => (self, None),
+        };
+        let epoch = before.as_ref().map_or(&meta.epoch, |(_, epoch)| epoch).load(Ordering::Relaxed);
+        let path = Arc::new(Path { op, before: before.map(|(path, _)| path) });
+        Base { epoch: AtomicU64::new(epoch), path, meta: meta.clone() }
+    }
+
+    /// After a recorded write through this view, which has rewritten the base.
+    pub(crate) fn refresh(&self) {
+        if let Some(base) = &self.base {
+            base.epoch.store(base.meta.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// Whether a recorded in-place write to the base has made this view's history untrue.
     pub(crate) fn is_stale(&self) -> bool {
-        let stale = |base: &Base<B>| base.epoch != base.meta.epoch.load(Ordering::Relaxed);
+        let stale = |base: &Base<B>| {
+            base.epoch.load(Ordering::Relaxed) != base.meta.epoch.load(Ordering::Relaxed)
+        };
         self.base.as_ref().is_some_and(stale)
     }
 }

@@ -203,7 +203,8 @@ static ORDER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether an operation on these inputs is to be recorded.
 pub(crate) fn recording<B: Backend>(inputs: &[&Tensor<Autograd<B>>]) -> bool {
-    is_grad_enabled() && inputs.iter().any(|x| meta(x).is_tracked())
+    // A view whose base has been written to since does not know whether gradients flow to it; `node` refuses it.
+    is_grad_enabled() && inputs.iter().any(|x| meta(x).is_tracked() || meta(x).is_stale())
 }
 
 /// Which inputs gradients flow to, as bits.
@@ -218,7 +219,7 @@ pub(crate) fn node<B: Backend>(
     outputs: usize,
     saved: SmallVec<[Saved<B>; 3]>,
 ) -> Arc<Node<B>> {
-    if let Some(x) = inputs.iter().find(|x| meta(x).is_tracked() && meta(x).is_stale()) {
+    if let Some(x) = inputs.iter().find(|x| meta(x).is_stale()) {
         raise(Error::Autograd {
             op: rule.name(),
             why: format!(

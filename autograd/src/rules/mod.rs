@@ -29,7 +29,7 @@ pub(crate) use reduce::Reduce;
 pub(crate) use scan::Scan;
 pub(crate) use softmax::{CrossEntropy, LogSoftmax, Softmax};
 pub(crate) use sort::Sort;
-pub(crate) use view::{Cat, ToDevice, View, ViewGrad};
+pub(crate) use view::{Cat, CopySlices, ToDevice, View, ViewGrad};
 
 use crate::Autograd;
 

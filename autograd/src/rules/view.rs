@@ -39,6 +39,32 @@ impl Rule for ViewGrad {
     }
 }
 
+/// The rule of a write through a view: of the tensor before and of what was written. What was overwritten gets no
+/// gradient.
+pub(crate) struct CopySlices {
+    pub(crate) ops: Vec<ViewOp>,
+}
+
+impl Rule for CopySlices {
+    name!("copy_slices");
+
+    fn vjp<T: Backend>(&self, cx: Context<'_, T>, grads: &[Option<Tensor<T>>]) -> Gradients<T> {
+        let grad = only(grads);
+        let seen = |x: &Tensor<T>| {
+            self.ops.iter().fold(x.clone(), |x, op| match op {
+                ViewOp::Reshape(shape) => x.reshape_to(shape),
+                op => x.view_as_op(op),
+            })
+        };
+        let rest = || {
+            let kept = Tensor::ones(grad.shape(), (grad.device(), grad.dtype()));
+            seen(&kept).zero_();
+            grad * kept
+        };
+        smallvec![cx.when(0, rest), cx.when(1, || seen(grad))]
+    }
+}
+
 /// The rule of `cat`.
 pub(crate) struct Cat {
     pub(crate) dim: usize,

@@ -1,7 +1,6 @@
 //! Statistics of samples: sums without NaN, moments together, covariances, distances, norms brought to size.
 
 use super::reduce::SAFE_SQRT;
-use crate::autocast::cast;
 use crate::{Backend, Error, Fused, FusedWith, Shape, Tensor, raise};
 
 impl<B: Backend> Tensor<B> {
@@ -118,9 +117,6 @@ impl<B: Backend> Tensor<B> {
     /// If the elements are not floats, or the shapes do not broadcast.
     #[track_caller]
     pub fn dist(&self, other: &Self, p: f64) -> Self {
-        if let Some((_inside, [a, b])) = cast("dist", [self, other]) {
-            return a.dist(&b, p);
-        }
         (self - other).norm_dims(p, [], false)
     }
 
@@ -139,9 +135,6 @@ impl<B: Backend> Tensor<B> {
     /// If these are no lists of rows of one length, or the leading dims do not broadcast.
     #[track_caller]
     pub fn cdist(&self, other: &Self, p: f64) -> Self {
-        if let Some((_inside, [a, b])) = cast("cdist", [self, other]) {
-            return a.cdist(&b, p);
-        }
         self.floats("cdist");
         if self.rank() < 2 || other.rank() < 2 || self.size(-1) != other.size(-1) {
             raise(Error::Shape {
@@ -173,9 +166,6 @@ impl<B: Backend> Tensor<B> {
         static FACTOR: FusedWith<1, 1> = FusedWith::new("renorm", |[norm], [max]| {
             norm.gt(max).select(max / (norm + 1e-7), norm.lit(1.0))
         });
-        if let Some((_inside, [x])) = cast("renorm", [self]) {
-            return x.renorm(p, dim, maxnorm);
-        }
         self.floats("renorm");
         let at = self.dim("renorm", dim);
         let others: Vec<isize> =
@@ -218,9 +208,6 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension has not size 3 in both, or the shapes do not broadcast.
     #[track_caller]
     pub fn cross(&self, other: &Self, dim: isize) -> Self {
-        if let Some((_inside, [a, b])) = cast("cross", [self, other]) {
-            return a.cross(&b, dim);
-        }
         let dims = [self.dim("cross", dim), other.dim("cross", dim)];
         if self.dims()[dims[0]] != 3 || other.dims()[dims[1]] != 3 || self.rank() != other.rank() {
             raise(Error::Shape {
@@ -239,9 +226,6 @@ impl<B: Backend> Tensor<B> {
     /// If sizes, dtypes or devices do not fit.
     #[track_caller]
     pub fn addmv(&self, matrix: &Self, vector: &Self, beta: f64, alpha: f64) -> Self {
-        if let Some((_inside, [x, a, b])) = cast("addmv", [self, matrix, vector]) {
-            return x.addmv(&a, &b, beta, alpha);
-        }
         let product = matrix.mv(vector) * alpha;
         if beta == 0.0 { product } else { product + self * beta }
     }
@@ -252,9 +236,6 @@ impl<B: Backend> Tensor<B> {
     /// If sizes or devices do not fit.
     #[track_caller]
     pub fn addr(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
-        if let Some((_inside, [x, a, b])) = cast("addr", [self, a, b]) {
-            return x.addr(&a, &b, beta, alpha);
-        }
         let product = a.outer(b) * alpha;
         if beta == 0.0 { product } else { product + self * beta }
     }
