@@ -28,7 +28,7 @@ mod tensors;
 pub mod transforms;
 mod workers;
 
-pub use collate::Collate;
+pub use collate::{Collate, pad_batch};
 pub use combine::{ConcatDataset, StackDataset};
 pub use dataset::{Concat, Dataset, Map, Subset};
 pub use epoch::{Epoch, Position, TryEpoch};

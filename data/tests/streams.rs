@@ -8,7 +8,7 @@ use common::{Tensor, device};
 use kiln_data::{
     BatchSampler, Batched, ChainDataset, ConcatDataset, DataLoader, Dataset, DistributedSampler,
     IterableDataset, IterableLoader, Sampler, SequentialSampler, Shard, StackDataset,
-    StratifiedSampler, TensorDataset,
+    StratifiedSampler, TensorDataset, pad_batch,
 };
 use kiln_tensor_core::{Error, Result, catch};
 
@@ -186,4 +186,31 @@ fn batches_of_a_sampler() {
     assert_eq!(batched(true).batches(0), [[0, 1], [2, 3]]);
     assert_eq!((batched(false).count(), batched(true).count()), (3, 2));
     assert!(catch(|| Batched::new(SequentialSampler(5), 0, true)).is_err());
+}
+
+#[test]
+fn sequences_of_different_lengths_make_a_batch() {
+    /// Item i is i + 1 rows of i.
+    struct Rows;
+    impl Dataset for Rows {
+        type Item = Tensor;
+        fn len(&self) -> usize {
+            5
+        }
+        fn get(&self, index: usize) -> Result<Tensor> {
+            Ok(Tensor::from_slice(&vec![index as f32; 2 * (index + 1)], [index + 1, 2], &device()))
+        }
+    }
+    let loader =
+        DataLoader::with_collate(Rows, |items| pad_batch(&items, -1)).batch_size(2).workers(2);
+    let batches: Vec<(Tensor, Tensor)> = loader.epoch().collect();
+    assert_eq!(batches[0].0.dims(), [2, 2, 2]);
+    assert_eq!(batches[0].0.to_vec::<f32>(), [0.0, 0.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(batches[1].1.to_vec::<i64>(), [3, 4]);
+    assert_eq!(batches[2].0.dims(), [1, 5, 2]);
+    let (a, b) = (Tensor::zeros([2, 3], &device()), Tensor::zeros([2, 4], &device()));
+    assert!(catch(|| pad_batch(&[a.clone(), b], 0)).is_err());
+    assert!(catch(|| pad_batch(&[a.sum()], 0)).is_err());
+    assert!(catch(|| pad_batch::<kiln_conformance::Reference>(&[], 0)).is_err());
+    assert_eq!(pad_batch(&[a.narrow(0, 0, 0), a], 0).0.dims(), [2, 2, 3]);
 }
