@@ -142,7 +142,9 @@ fn attempt(target: &Target, file: &Path, bytes: &[u8]) -> Result<String> {
     MEMORY.reset_peak_usage();
     let (before, start) = (MEMORY.current_usage(), Instant::now());
     let read = catch_unwind(AssertUnwindSafe(|| catch(|| (target.read)(file))));
-    let (peak, time) = (MEMORY.peak_usage() - before, start.elapsed());
+    let (peak, time) = (MEMORY.peak_usage().saturating_sub(before), start.elapsed());
+    // First of all, for to tell where a panic was takes memory.
+    let Ok(read) = read else { bail!("a panic: {}", PANIC.take()) };
     if peak > OWN + PER_BYTE * bytes.len() {
         bail!("{peak} bytes of memory for a file of {}", bytes.len());
     }
@@ -150,13 +152,69 @@ fn attempt(target: &Target, file: &Path, bytes: &[u8]) -> Result<String> {
         bail!("{time:?} for a file of {} bytes", bytes.len());
     }
     match read {
-        Ok(Ok(Ok(()))) => Ok("read".into()),
-        Ok(Ok(Err(error @ (Error::Format { .. } | Error::StateDict { .. })))) => {
+        Ok(Ok(())) => Ok("read".into()),
+        Ok(Err(error @ (Error::Format { .. } | Error::StateDict { .. }))) => {
             let text = error.to_string().replace(&*file.display().to_string(), "");
             Ok(text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect())
         }
-        Ok(Ok(Err(other))) => bail!("an error of another kind: {other}"),
-        Ok(Err(error)) => bail!("a mistake of the program was reported: {error}"),
-        Err(_) => bail!("a panic: {}", PANIC.take()),
+        Ok(Err(other)) => bail!("an error of another kind: {other}"),
+        Err(error) => bail!("a mistake of the program was reported: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(read: fn(&Path) -> kiln_tensor_core::Result<()>) -> Result<String> {
+        let target =
+            Target { name: "test", read, repair: repair::nothing, seeds: || Ok(Vec::new()) };
+        let folder = tempfile::tempdir().unwrap();
+        attempt(&target, &folder.path().join("input"), b"bytes")
+    }
+
+    /// One test for all: memory is counted for the whole program.
+    #[test]
+    fn what_does_not_hold_is_noticed() {
+        let wrong = |read, word: &str| {
+            let why = answer(read).unwrap_err().to_string();
+            assert!(why.contains(word), "{why}");
+        };
+        wrong(|_| panic!("at once"), "a panic");
+        wrong(
+            |_| {
+                drop(std::hint::black_box(vec![1u8; 64 << 20]));
+                Ok(())
+            },
+            "bytes of memory for a file of 5",
+        );
+        wrong(
+            |path| Err(Error::Io { path: path.into(), source: std::io::ErrorKind::Other.into() }),
+            "an error of another kind",
+        );
+        wrong(
+            |_| kiln_tensor_core::raise(Error::Argument { op: "f", why: "no".into() }),
+            "a mistake of the program",
+        );
+        assert_eq!(answer(|_| Ok(())).unwrap(), "read");
+        let format = |_: &Path| Err(Error::Format { what: "x".into(), why: "at 12".into() });
+        assert_eq!(answer(format).unwrap(), "x: at ");
+        inputs_repeat_and_checksums_are_put_right();
+    }
+
+    fn inputs_repeat_and_checksums_are_put_right() {
+        let corpus: Vec<Vec<u8>> = TARGETS.iter().flat_map(|t| (t.seeds)().unwrap()).collect();
+        let inputs = |seed| -> Vec<Vec<u8>> {
+            (0..50).map(|at| mutate(&corpus, MOST_BYTES, &mut Rng::new(seed, at))).collect()
+        };
+        assert_eq!(inputs(1), inputs(1));
+        assert_ne!(inputs(1), inputs(2));
+        for target in &TARGETS {
+            for mut bytes in (target.seeds)().unwrap() {
+                let whole = bytes.clone();
+                (target.repair)(&mut bytes);
+                assert!(bytes == whole, "{}: what is right stays so", target.name);
+            }
+        }
     }
 }
