@@ -42,12 +42,15 @@ fn train(path: &Path, budget: usize, mut saved: impl FnMut()) -> Option<Vec<f32>
     };
     let mut adam = Adam::new(net.parameters()).lr(3e-3);
     let mut scheduler = CosineAnnealingLR::new(EPOCHS).attach(&mut adam);
+    // Grows within the run, so that a scaler that starts anew shows.
+    let mut scaler = GradScaler::new().init_scale(1024.0).growth_interval(4);
     let mut total = 0.0;
     if path.exists() {
         let checkpoint = Checkpoint::load(path, &device).unwrap();
         net.load_state_dict(&checkpoint.get("model").unwrap(), true).unwrap();
         adam.load_state_dict(&checkpoint.get("optimizer").unwrap()).unwrap();
         scheduler.load_state_dict(&checkpoint.get("scheduler").unwrap()).unwrap();
+        scaler.load_state_dict(&checkpoint.get("scaler").unwrap()).unwrap();
         loader.resume(checkpoint.get("loader").unwrap());
         set_rng_states(&checkpoint.get("rng").unwrap());
         total = checkpoint.get("total loss").unwrap();
@@ -61,8 +64,9 @@ fn train(path: &Path, budget: usize, mut saved: impl FnMut()) -> Option<Vec<f32>
             }
             let loss = cross_entropy(&net.call(&x), &y);
             adam.zero_grad();
-            loss.backward();
-            adam.step();
+            scaler.scale(&loss).backward();
+            scaler.step(&mut adam);
+            scaler.update();
             total += loss.item();
             steps += 1;
             if loader.position().epoch > epoch {
@@ -72,6 +76,7 @@ fn train(path: &Path, budget: usize, mut saved: impl FnMut()) -> Option<Vec<f32>
                 .with("model", net.state_dict())
                 .with("optimizer", adam.state_dict())
                 .with("scheduler", scheduler.state_dict())
+                .with("scaler", scaler.state_dict())
                 .with("loader", loader.position())
                 .with("rng", rng_states())
                 .with("total loss", total)
@@ -80,7 +85,7 @@ fn train(path: &Path, budget: usize, mut saved: impl FnMut()) -> Option<Vec<f32>
             saved();
         }
     }
-    let mut values = vec![total as f32];
+    let mut values = vec![total as f32, scaler.get_scale() as f32];
     for (_, tensor) in net.state_dict().iter() {
         values.extend(tensor.to_dtype(F32).to_vec::<f32>());
     }
