@@ -300,10 +300,7 @@ fn files_that_are_not_what_they_claim() {
         said(Image::open(&path).unwrap_err())
     };
     assert_eq!(image(b"\x89PNG\r\n\x1a\n"), "FILE: no readable image: unexpected end of file");
-    assert_eq!(
-        image(b"hello world"),
-        "FILE: no readable image: The image format could not be determined"
-    );
+    assert_eq!(image(b"hello world"), "FILE: no readable image: it is neither PNG nor JPEG");
 }
 
 #[test]
