@@ -157,7 +157,7 @@ fn indexing() {
     let added = B::index_add(&x, 0, &rows, &selected);
     assert_eq!(added.to_vec::<f64>(), [0., 2., 4., 9., 12., 15.]);
     assert_eq!(B::nonzero(&x).to_vec::<i64>(), [0, 1, 0, 2, 1, 0, 1, 1, 1, 2]);
-    assert_eq!(B::nonzero(&floats([0], []).reshape([])).shape(), &Shape::from([0, 0]));
+    assert_eq!(B::nonzero(&floats([0], []).reshape(())).shape(), &Shape::from([0, 0]));
     let error = catch(|| B::gather(&x, 1, &tensor(&[3i64], [1, 1]))).unwrap_err();
     assert!(matches!(error, Error::Index { index: 3, size: 3, .. }), "{error}");
     assert!(catch(|| B::index_select(&x, 0, &tensor(&[-1i64], [1]))).is_err());

@@ -25,6 +25,7 @@ mod sets;
 mod split;
 pub mod tensorboard;
 mod tensors;
+mod text;
 pub mod transforms;
 mod workers;
 
@@ -45,7 +46,8 @@ pub use sampler::{
     BatchSampler, Batched, DistributedSampler, RandomSampler, Sampler, SequentialSampler,
     StratifiedSampler, SubsetRandomSampler, WeightedRandomSampler,
 };
-pub use sets::{FashionMnist, digits, fashion_mnist};
+pub use sets::{FashionMnist, digits, fashion_mnist, sonnets};
 pub use split::SplitSizes;
 pub use tensors::{Rows, TensorDataset};
+pub use text::CharVocab;
 pub use transforms::{Transform, Transformed};

@@ -33,6 +33,20 @@ pub fn digits() -> ImageDataset {
     ImageDataset::new(pixels, [table.rows(), 8, 8, 1], column(64).clone(), classes).with_white(16)
 }
 
+/// Shakespeare's 154 sonnets (1609), 93,741 characters, which ship with this crate: 14 lines each, mostly, and an empty
+/// line between two.
+///
+/// ```
+/// let text = kiln_data::sonnets();
+/// assert!(text.starts_with("FROM fairest creatures we desire increase,\n"));
+/// ```
+pub fn sonnets() -> String {
+    const FILE: &[u8] = include_bytes!("../assets/sonnets.txt.gz");
+    let bytes = Source::bytes("sonnets.txt.gz", FILE).and_then(|mut file| file.take_all(1 << 20));
+    let bytes = bytes.expect("the file that ships with the crate is whole");
+    String::from_utf8(bytes).expect("the sonnets are ASCII")
+}
+
 /// Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, 2017, MIT licence): 28×28 gray images of clothes in
 /// 10 classes.
 #[derive(Clone, Debug)]

@@ -179,7 +179,25 @@ pub use kiln_tensor_core::linalg;
 /// The backend of the prelude's types: recorded, on a device chosen at run time.
 pub type DefaultBackend = autograd::Autograd<Any>;
 
-/// The programs in README.md, which run as doc-tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+/// The pages of `docs/`, whose programs run as doc-tests. `cargo xtask docs` shows them here; the published crate does
+/// not hold those files.
+#[cfg(any(doctest, kiln_guide))]
+pub mod guide {
+    macro_rules! pages {
+        ($($name:ident: $file:literal;)*) => {$(
+            #[doc = include_str!(concat!("../../", $file))]
+            pub mod $name {}
+        )*};
+    }
+    pages! {
+        readme: "README.md";
+        tensors: "docs/tensors.md";
+        autograd: "docs/autograd.md";
+        modules: "docs/modules.md";
+        training: "docs/training.md";
+        data: "docs/data.md";
+        backends: "docs/backends.md";
+        coming_from_pytorch: "docs/coming-from-pytorch.md";
+        stories: "docs/stories.md";
+    }
+}

@@ -21,6 +21,17 @@ fn names_are_read_as_they_are_written() {
     assert!(Device::available().contains(&Device::best()));
 }
 
+/// The counters are the process's, and tests share it: what is there at least is known.
+#[test]
+fn memory_in_use_is_told() {
+    let device = Device::cpu();
+    let x = Tensor::zeros([256, 1024], &device);
+    assert!(device.memory_allocated() >= 1 << 20, "{}", device.memory_allocated());
+    assert!(device.memory_reserved() >= device.memory_allocated().min(1 << 20));
+    assert!(device.memory_peak() >= 1 << 20);
+    drop(x);
+}
+
 #[test]
 fn names_of_nothing() {
     assert_eq!(

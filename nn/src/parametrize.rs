@@ -210,7 +210,7 @@ pub fn weight_norm<M: Forward>(
         }
         let norms = weight.norm_dims(2.0, but(weight, dim), true);
         // Without a dim PyTorch keeps one number.
-        let norms = if dim.is_none() { norms.reshape([]) } else { norms };
+        let norms = if dim.is_none() { norms.reshape(()) } else { norms };
         WeightNorm { original0: Param::new(norms), original1: Param::new(weight.copy()), dim }
     })
 }

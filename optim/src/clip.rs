@@ -109,7 +109,7 @@ fn combined<B: Backend>(x: &Tensor<B>, p: f64) -> Tensor<B> {
         let power = Tensor::full([], p, (x.device(), x.dtype().compute()));
         POWER.reduce(ReduceOp::Sum, [x, &power], &dims)
     };
-    reduced.reshape([])
+    reduced.reshape(())
 }
 
 /// The norms whose `combined` these are.

@@ -45,7 +45,7 @@ pub use ops::linalg;
 pub use ops::{
     ALIASES, ArrayData, AttentionOptions, BINARY, Binary, Ellipsis, Fused, FusedMany, FusedWith,
     IndexItem, Interpolation, IntoIndex, NUMBERED, NewAxis, Operand, Options, PadMode, Reduction,
-    Step, Steps, Takes, Term, UNARY, Unary, Unique,
+    Size, SizeList, Sizes, Step, Steps, Takes, Term, UNARY, Unary, Unique,
 };
 pub use precision::{MatmulPrecision, float32_matmul_precision, set_float32_matmul_precision};
 pub use random::{

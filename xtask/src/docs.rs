@@ -1,4 +1,6 @@
-//! `cargo xtask docs`: the documentation of all crates.
+//! `cargo xtask docs`: the documentation of all crates, and the pages of docs/.
+
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -16,7 +18,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut command = shell::cargo(["doc", "--workspace"]);
+    let mut command = command();
     if !args.deps {
         command.arg("--no-deps");
     }
@@ -26,4 +28,11 @@ pub fn run(args: &Args) -> Result<()> {
     shell::run(&mut command)?;
     println!("start at {}", shell::root().join("target/doc/kiln/index.html").display());
     Ok(())
+}
+
+/// Builds the documentation, the pages of `docs/` too.
+pub fn command() -> Command {
+    let mut command = shell::cargo(["doc", "--workspace"]);
+    command.env("RUSTDOCFLAGS", "--cfg kiln_guide -D warnings");
+    command
 }

@@ -1,6 +1,6 @@
 //! Layers that change shapes, or nothing.
 
-use kiln_tensor_core::{Backend, Tensor};
+use kiln_tensor_core::{Backend, Sizes, Tensor};
 
 use crate::{Forward, Hooks, Module};
 
@@ -61,8 +61,8 @@ pub struct Unflatten<B: Backend> {
 
 impl<B: Backend> Unflatten<B> {
     /// Into these sizes; one may be −1, worked out from the others.
-    pub fn new(dim: isize, unflattened_size: impl AsRef<[isize]>) -> Self {
-        Unflatten { dim, sizes: unflattened_size.as_ref().to_vec(), hooks: Hooks::new() }
+    pub fn new(dim: isize, unflattened_size: impl Sizes) -> Self {
+        Unflatten { dim, sizes: unflattened_size.sizes().to_vec(), hooks: Hooks::new() }
     }
 
     fn describe(&self) -> String {

@@ -1,16 +1,25 @@
 //! Views: other shapes over the same elements.
 
+use super::Sizes;
 use crate::{Backend, Error, Shape, Tensor, ViewOp, raise};
 
 impl<B: Backend> Tensor<B> {
     /// The same elements under another shape; one size may be −1, worked out from the others.
     ///
+    /// ```
+    /// use kiln_backend_cpu::{Cpu, CpuDevice};
+    /// let x = kiln_tensor_core::Tensor::<Cpu>::zeros([2, 3, 4], &CpuDevice);
+    /// assert_eq!(*x.view([6, -1]).shape(), [6, 4]);
+    /// let n = x.dims()[0];
+    /// assert_eq!(*x.view((n, -1)).shape(), [2, 12]); // a tuple where a `usize` meets −1
+    /// ```
+    ///
     /// # Panics
     /// If the sizes do not have as many elements, or the memory cannot be viewed so (`reshape` copies
     /// then).
     #[track_caller]
-    pub fn view(&self, sizes: impl AsRef<[isize]>) -> Self {
-        let shape = self.sizes("view", sizes.as_ref());
+    pub fn view(&self, sizes: impl Sizes) -> Self {
+        let shape = self.sizes("view", &sizes.sizes());
         self.view_as_op(&ViewOp::Reshape(shape))
     }
 
@@ -20,8 +29,8 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If the sizes do not have as many elements.
     #[track_caller]
-    pub fn reshape(&self, sizes: impl AsRef<[isize]>) -> Self {
-        let shape = self.sizes("reshape", sizes.as_ref());
+    pub fn reshape(&self, sizes: impl Sizes) -> Self {
+        let shape = self.sizes("reshape", &sizes.sizes());
         self.reshape_to(&shape)
     }
 
@@ -112,13 +121,27 @@ impl<B: Backend> Tensor<B> {
         self.view_as_op(&ViewOp::Slice { dim: at, start, len, step: 1 })
     }
 
-    /// Sizes of 1, and new leading dimensions, repeated without copying.
+    /// Sizes of 1, and new leading dimensions, repeated without copying; −1 leaves a size as it is.
     ///
     /// # Panics
-    /// If another size than 1 would have to change.
+    /// If another size than 1 would have to change, or a new dimension has no size.
     #[track_caller]
-    pub fn expand(&self, shape: impl Into<Shape>) -> Self {
-        self.view_as_op(&ViewOp::Expand(shape.into()))
+    pub fn expand(&self, sizes: impl Sizes) -> Self {
+        let sizes = sizes.sizes();
+        let new = sizes.len().saturating_sub(self.rank());
+        let size = |(at, &size): (usize, &isize)| match usize::try_from(size) {
+            Ok(size) => Some(size),
+            Err(_) if size == -1 && at >= new => Some(self.dims()[at - new]),
+            Err(_) => None,
+        };
+        match sizes.iter().enumerate().map(size).collect::<Option<Shape>>() {
+            Some(shape) => self.view_as_op(&ViewOp::Expand(shape)),
+            None => raise(Error::Shape {
+                op: "expand",
+                shapes: vec![self.shape().clone()],
+                why: format!("{:?} are no sizes: −1 stands for a size that is there", &sizes[..]),
+            }),
+        }
     }
 
     /// A new dimension of size 1 before `dim` (−1: at the end).
@@ -174,10 +197,10 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If the dimension is out of range or the sizes do not fit it.
     #[track_caller]
-    pub fn unflatten(&self, dim: isize, sizes: impl AsRef<[isize]>) -> Self {
-        let (at, sizes) = (self.dim("unflatten", dim), sizes.as_ref());
+    pub fn unflatten(&self, dim: isize, sizes: impl Sizes) -> Self {
+        let (at, sizes) = (self.dim("unflatten", dim), sizes.sizes());
         let size = self.dims()[at];
-        let inner = match inferred(size, sizes) {
+        let inner = match inferred(size, &sizes) {
             Some(inner) => inner,
             None => raise(Error::Shape {
                 op: "unflatten",
@@ -225,8 +248,8 @@ impl<B: Backend> Tensor<B> {
     /// # Panics
     /// If another size than 1 would have to change.
     #[track_caller]
-    pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Self {
-        self.expand(shape)
+    pub fn broadcast_to(&self, sizes: impl Sizes) -> Self {
+        self.expand(sizes)
     }
 
     /// Broadcast to the shape of another tensor.

@@ -288,9 +288,7 @@ fn learned(text: &str, least: f64) -> bool {
 }
 
 fn docs(_: &Args) -> Outcome {
-    let mut command = shell::cargo(["doc", "--workspace", "--no-deps"]);
-    command.env("RUSTDOCFLAGS", "-D warnings");
-    match shell::tee(&mut command) {
+    match shell::tee(crate::docs::command().arg("--no-deps")) {
         Ok((ok, _)) => Outcome::Ran(Tally::check(ok)),
         Err(error) => failed(&error),
     }

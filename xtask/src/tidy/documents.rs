@@ -1,4 +1,4 @@
-//! Every path that a document names exists.
+//! Every path and every test that a document names exists.
 
 use std::path::Path;
 
@@ -10,11 +10,30 @@ pub fn check(root: &Path, document: &Path, text: &str) -> Vec<String> {
     let folder = document.parent().unwrap_or(Path::new(""));
     let exists = |path: &str| root.join(path).exists() || root.join(folder).join(path).exists();
     let top = |name: &str| root.join(name).exists();
-    paths(text, top)
+    let mut missing: Vec<_> = paths(text, top)
         .into_iter()
         .filter(|(path, _)| !exists(path))
         .map(|(path, line)| format!("{}:{line}: {path} does not exist", document.display()))
-        .collect()
+        .collect();
+    for (path, name, line) in tests(text) {
+        let source = std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        let mut words = source.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        if !words.any(|word| word == name) {
+            missing.push(format!("{}:{line}: {path} has no `{name}`", document.display()));
+        }
+    }
+    missing
+}
+
+/// The tests that a document names as `path.rs::name`, with their lines.
+fn tests(text: &str) -> Vec<(&str, &str, usize)> {
+    let named = |(line, number): (_, usize)| {
+        let words = str::split(line, |c: char| !(c.is_ascii_alphanumeric() || "_-./:".contains(c)));
+        let pairs = words.filter_map(|word| word.split_once("::"));
+        let ours = pairs.filter(|(path, name)| path.ends_with(".rs") && !name.is_empty());
+        ours.map(move |(path, name)| (path, name, number)).collect::<Vec<_>>()
+    };
+    text.lines().zip(1..).flat_map(named).collect()
 }
 
 /// What looks like a path of this project, with its line. `top` says whether the root holds an entry
@@ -59,5 +78,13 @@ mod tests {
         let text = "xtask/src/main.rs\n\n[x](xtask/src/nowhere.rs)";
         let found = check(&root, Path::new("README.md"), text);
         assert_eq!(found, ["README.md:3: xtask/src/nowhere.rs does not exist"]);
+    }
+
+    #[test]
+    fn a_missing_test_is_reported_with_its_file() {
+        let root = crate::shell::root();
+        let text = "| 1 | xtask/src/main.rs::main, xtask/src/main.rs::no_such_test, `std::env` |";
+        let found = check(&root, Path::new("README.md"), text);
+        assert_eq!(found, ["README.md:1: xtask/src/main.rs has no `no_such_test`"]);
     }
 }

@@ -25,7 +25,7 @@ macro_rules! pointwise_loss {
         match $reduction {
             Reduction::None => $row.call(inputs $(, $numbers)?),
             reduction => {
-                let sum = $row.reduce(ReduceOp::Sum, inputs $(, $numbers)?, &dims).reshape([]);
+                let sum = $row.reduce(ReduceOp::Sum, inputs $(, $numbers)?, &dims).reshape(());
                 match reduction {
                     Reduction::Mean => sum / inputs[0].numel() as f64,
                     Reduction::BatchMean => sum / inputs[0].dims().first().map_or(1, |&n| n) as f64,

@@ -1,0 +1,52 @@
+//! The examples run, shortened, and reach what they say: each is a program of its own, started as a user would.
+
+use std::env::consts::EXE_SUFFIX;
+use std::ops::RangeInclusive;
+use std::process::Command;
+
+/// Runs an example in an empty folder; the number after `label` in what it prints must lie in `wanted`.
+#[track_caller]
+fn run(name: &str, args: &[&str], label: &str, wanted: &RangeInclusive<f64>) {
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.parent().and_then(|deps| deps.parent()).unwrap().join("examples");
+    let program = built.join(format!("{name}{EXE_SUFFIX}"));
+    assert!(program.exists(), "{program:?} is missing: cargo build -p kiln --examples");
+    let folder = tempfile::tempdir().unwrap();
+    let out = Command::new(program).args(args).current_dir(&folder).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{name} {args:?}: {}\n{text}\n{errors}", out.status);
+    let said = text.lines().rev().find_map(|line| line.split_once(label));
+    let (_, rest) = said.unwrap_or_else(|| panic!("{name} never says `{label}`:\n{text}"));
+    let number = rest.trim_start().split([' ', ',', '%']).next().unwrap_or_default();
+    let number: f64 = number.parse().unwrap_or_else(|_| panic!("{name}: `{number}` is no number"));
+    assert!(wanted.contains(&number), "{name}: {label} {number}, wanted {wanted:?}:\n{text}");
+}
+
+macro_rules! examples {
+    ($($name:ident [$($arg:literal)*] $label:literal $wanted:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            run(stringify!($name), &[$($arg),*], $label, &$wanted);
+        }
+    )*};
+}
+
+// What each reaches in full is in its own first lines and in docs/stories.md; here it is enough that it learns.
+examples! {
+    linear_regression []                       "epoch 5: loss"          0.0..=0.01;
+    logistic_regression []                     "test accuracy:"         95.0..=100.0;
+    two_layer_net []                           "step 500: loss"         0.0..=1e-3;
+    mlp ["--epochs" "20"]                      "test accuracy:"         94.0..=100.0;
+    cnn ["--epochs" "8"]                       "test accuracy:"         95.0..=100.0;
+    gradient_hooks ["--epochs" "6"]            "test accuracy:"         80.0..=100.0;
+    pinn ["--steps" "600"]                     "largest error:"         0.0..=0.6;
+    custom_function ["--epochs" "8"]           "test accuracy:"         90.0..=100.0;
+    custom_layer ["--epochs" "8"]              "test accuracy:"         92.0..=100.0;
+    fused_kernels ["--size" "10000" "--epochs" "5"] "test accuracy:"    80.0..=100.0;
+    transfer ["--epochs" "4"]                  "transferred:"           80.0..=100.0;
+    char_lstm ["--epochs" "1" "--write" "20"]  "on the last tenth"      1.5..=3.1;
+    gpt ["--steps" "30" "--write" "20"]        "on the last tenth"      1.5..=3.1;
+    vae ["--epochs" "10"]                      "test loss:"             10.0..=32.0;
+    dqn ["--steps" "1500"]                     "mean of ten episodes:"  8.0..=500.0;
+}
