@@ -18,7 +18,7 @@ use kiln::prelude::*;
 /// Watches and clips gradients while a network learns.
 #[derive(Parser)]
 struct Args {
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     epochs: usize,
     #[arg(long, default_value_t = 0)]
     seed: u64,

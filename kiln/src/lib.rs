@@ -183,21 +183,22 @@ pub type DefaultBackend = autograd::Autograd<Any>;
 /// not hold those files.
 #[cfg(any(doctest, kiln_guide))]
 pub mod guide {
-    macro_rules! pages {
-        ($($name:ident: $file:literal;)*) => {$(
-            #[doc = include_str!(concat!("../../", $file))]
-            pub mod $name {}
-        )*};
-    }
-    pages! {
-        readme: "README.md";
-        tensors: "docs/tensors.md";
-        autograd: "docs/autograd.md";
-        modules: "docs/modules.md";
-        training: "docs/training.md";
-        data: "docs/data.md";
-        backends: "docs/backends.md";
-        coming_from_pytorch: "docs/coming-from-pytorch.md";
-        stories: "docs/stories.md";
-    }
+    #[doc = include_str!("../../README.md")]
+    pub mod readme {}
+    #[doc = include_str!("../../docs/tensors.md")]
+    pub mod tensors {}
+    #[doc = include_str!("../../docs/autograd.md")]
+    pub mod autograd {}
+    #[doc = include_str!("../../docs/modules.md")]
+    pub mod modules {}
+    #[doc = include_str!("../../docs/training.md")]
+    pub mod training {}
+    #[doc = include_str!("../../docs/data.md")]
+    pub mod data {}
+    #[doc = include_str!("../../docs/backends.md")]
+    pub mod backends {}
+    #[doc = include_str!("../../docs/coming-from-pytorch.md")]
+    pub mod coming_from_pytorch {}
+    #[doc = include_str!("../../docs/stories.md")]
+    pub mod stories {}
 }

@@ -101,7 +101,7 @@ fn tensors() {
         a.mv(&v);
         v.dot(&v);
         Tensor::einsum("ij,jk->ik", &[&a, &b]);
-        a.tensordot(&b, 1);
+        a.tensordot(&b, [&[1], &[0]]);
         x.view([-1, 2]);
         x.reshape((n, -1));
         c.flatten(1, -1);
@@ -169,8 +169,9 @@ fn tensors() {
         device.memory_allocated();
         device.memory_reserved();
         device.memory_peak();
-        kiln::graph::Step::new(&device);
     }
+    let mut step = kiln::graph::Step::new(&device);
+    step.run([&x], |[x]: [&Tensor; 1]| x.sum());
     manual_seed(0);
     device.synchronize();
     device.empty_cache();
@@ -221,7 +222,7 @@ fn derivatives() {
     let net = Linear::new(2, 2, &device);
     let loss = (&w * 3.0).sum();
     run! {
-        dot(&loss, [("w", &w)]);
+        dot(&[&loss], [("w", &w)]);
         loss.retain_grad();
         grad(&loss.exp(), &[&w]);
     }
@@ -246,8 +247,8 @@ fn derivatives() {
         functional::vjp(square, [&x], &x);
         functional::jvp(square, [&x], [&x]);
         functional::hvp(total, [&x], [&x]);
-        gradcheck(f, &[&d]);
-        gradgradcheck(f, &[&d]);
+        gradcheck(f, &[d.clone()]);
+        gradgradcheck(f, &[d.clone()]);
         apply(Twice, &[&x]);
         w.register_hook(|grad| Some(grad * 2.0)).remove();
         checkpoint(square, [&x]);
@@ -304,7 +305,7 @@ fn modules() {
         net.numel();
         summary(&net, &x);
         Conv2d::new(1, 8, 3, &device).padding(1);
-        LazyLinear::new(10, &device);
+        LazyLinear::new(10);
         LSTM::new(8, 16, &device).num_layers(2).batch_first(true);
         MultiheadAttention::new(16, 4, &device).batch_first(true);
         cross_entropy(&logits, &classes);
