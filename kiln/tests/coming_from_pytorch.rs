@@ -282,6 +282,7 @@ fn modules() {
     let device = Device::cpu();
     let x = Tensor::ones([4, 2], &device);
     let (y, t, w) = (x.copy(), x.copy(), x.copy());
+    let image = Tensor::ones([1, 1, 8, 8], &device);
     let net = Sequential::new((Linear::new(2, 3, &device), ReLU::new()));
     let (logits, classes) = (net.call(&x), Tensor::zeros(4, (&device, I64)));
     let state = net.state_dict();
@@ -305,6 +306,7 @@ fn modules() {
         net.numel();
         summary(&net, &x);
         Conv2d::new(1, 8, 3, &device).padding(1);
+        MaxPool2d::new(2).call(&image);
         LazyLinear::new(10);
         LSTM::new(8, 16, &device).num_layers(2).batch_first(true);
         MultiheadAttention::new(16, 4, &device).batch_first(true);
@@ -345,6 +347,29 @@ fn training() {
         opt.zero_grad();
         OneCycleLR::new(0.1, 100).attach(&mut opt);
     }
+    let x = Tensor::ones([1, 2], &device);
+    let mut scaler = GradScaler::new();
+    let loss = autocast(BF16, || net.call(&x)).sum();
+    scaler.scale(&loss).backward();
+    scaler.unscale_(&opt);
+    scaler.step(&mut opt);
+    scaler.update();
+}
+
+#[test]
+#[rustfmt::skip]
+fn checkpoints() -> kiln::Result<()> {
+    let device = Device::cpu();
+    let net = Linear::new(2, 2, &device);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    Checkpoint::new().with("model", net.state_dict()).with("epoch", 3).save(&path)?;
+    let checkpoint = Checkpoint::load(&path, &device)?;
+    assert_eq!(checkpoint.get::<u64>("epoch")?, 3);
+    net.load_state_dict(&checkpoint.get("model")?, true)?;
+    let states = rng_states();
+    set_rng_states(&states);
+    Ok(())
 }
 
 #[test]
