@@ -94,7 +94,7 @@ impl<B: Backend> Tensor<B> {
         let count = x.dims()[1] as f64 - correction;
         let centred = &x - x.mean_dims([1], true);
         let products = centred.matmul(&centred.transpose(0, 1)) / count.max(0.0);
-        if self.rank() < 2 { products.reshape([]) } else { products }
+        if self.rank() < 2 { products.reshape(()) } else { products }
     }
 
     /// The coefficients of correlation of the rows of a matrix; of a vector, 1.
