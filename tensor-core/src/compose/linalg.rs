@@ -65,7 +65,7 @@ fn cholesky<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
         let mut column = x.narrow(-2, j, n - j).narrow(-1, j, 1);
         if j > 0 {
             let known = l.narrow(-2, j, n - j).narrow(-1, 0, j);
-            column = column - known.matmul(&known.narrow(-2, 0, 1).transpose(-2, -1));
+            column -= known.matmul(&known.narrow(-2, 0, 1).transpose(-2, -1));
         }
         let out = l.narrow(-2, j, n - j).narrow(-1, j, 1);
         write(&COLUMN, [&column, &column.narrow(-2, 0, 1)], &out);
