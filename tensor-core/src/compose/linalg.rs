@@ -62,11 +62,9 @@ fn cholesky<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
     let [n, _] = sizes(x);
     let l = zeros(x, &[n, n]);
     for j in 0..n {
-        let mut column = x.narrow(-2, j, n - j).narrow(-1, j, 1);
-        if j > 0 {
-            let known = l.narrow(-2, j, n - j).narrow(-1, 0, j);
-            column -= known.matmul(&known.narrow(-2, 0, 1).transpose(-2, -1));
-        }
+        let given = x.narrow(-2, j, n - j).narrow(-1, j, 1);
+        let known = l.narrow(-2, j, n - j).narrow(-1, 0, j);
+        let column = given - known.matmul(&known.narrow(-2, 0, 1).transpose(-2, -1));
         let out = l.narrow(-2, j, n - j).narrow(-1, j, 1);
         write(&COLUMN, [&column, &column.narrow(-2, 0, 1)], &out);
     }
