@@ -70,9 +70,8 @@ impl Forward for Maxout {
         let (largest, piece) = all.max_dim(0, false);
         if self.hooks.training() {
             let pieces = self.wins.shape()[0];
-            no_grad(|| {
-                self.wins.tensor().add_(&piece.flatten(0, -1).one_hot(pieces).sum_dims([0], false))
-            });
+            let wins = piece.flatten(0, -1).one_hot(pieces).sum_dims([0], false);
+            no_grad(|| self.wins.tensor().add_(wins));
         }
         self.dropout.call(&largest)
     }

@@ -84,7 +84,7 @@ fn main() -> kiln::Result<()> {
             adam.step();
             batches += 1;
             let stop = args.stop_after == Some(batches - start);
-            if stop || batches % 10 == 0 {
+            if stop || batches.is_multiple_of(10) {
                 // One file, whole at any moment: a run that is killed while it writes leaves the one before.
                 Checkpoint::new()
                     .with("model", net.state_dict())

@@ -65,16 +65,16 @@ fn tensors() {
     let device = Device::cpu();
     let shared = Shared::new(vec![1.0f32; 4]);
     let array = ndarray::Array2::<f32>::zeros((2, 3));
-    let x = Tensor::new(&[[1.0f32, 2.0], [3.0, 4.0]], &device);
+    let x = Tensor::new([[1.0f32, 2.0], [3.0, 4.0]], &device);
     let y = x.copy();
     let (a, b, v) = (x.copy(), x.copy(), Tensor::ones(2, &device));
     let c = Tensor::ones([5, 2, 3], &device);
     let n = x.dims()[0];
-    let rows = Tensor::new(&[1i64, 0], &device);
-    let index = Tensor::new(&[[1i64, 0], [0, 1]], &device);
+    let rows = Tensor::new([1i64, 0], &device);
+    let index = Tensor::new([[1i64, 0], [0, 1]], &device);
     let (m, src) = (x.gt(1.0), x.copy());
     run! {
-        Tensor::new(&[[1.0f32, 2.0], [3.0, 4.0]], &device);
+        Tensor::new([[1.0f32, 2.0], [3.0, 4.0]], &device);
         Tensor::from_shared(&shared, [4], &device);
         Tensor::from_ndarray(&array, &device);
         x.to_ndarray::<f32>();
@@ -217,7 +217,7 @@ fn derivatives() {
     let w = Tensor::ones(2, &device).requires_grad_(true);
     let v = Tensor::ones(2, &device).requires_grad_(true);
     let x = Tensor::ones([1, 2], &device);
-    let d = Tensor::ones(2, (&device, F64)).requires_grad_(true);
+    let inputs = [Tensor::ones(2, (&device, F64)).requires_grad_(true)];
     let f = |x: &[Tensor]| vec![x[0].exp()];
     let net = Linear::new(2, 2, &device);
     let loss = (&w * 3.0).sum();
@@ -247,8 +247,8 @@ fn derivatives() {
         functional::vjp(square, [&x], &x);
         functional::jvp(square, [&x], [&x]);
         functional::hvp(total, [&x], [&x]);
-        gradcheck(f, &[d.clone()]);
-        gradgradcheck(f, &[d.clone()]);
+        gradcheck(f, &inputs);
+        gradgradcheck(f, &inputs);
         apply(Twice, &[&x]);
         w.register_hook(|grad| Some(grad * 2.0)).remove();
         checkpoint(square, [&x]);
