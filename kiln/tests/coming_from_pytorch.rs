@@ -4,11 +4,13 @@
 use kiln::autograd::{
     Function, GradFn, apply, checkpoint, detect_anomaly, dot, functional, gradcheck, gradgradcheck,
 };
-use kiln::data::metrics::ConfusionMatrix;
+use kiln::data::metrics::{Average, ConfusionMatrix, accuracy, roc_auc};
 use kiln::data::plot::TrainingCurves;
-use kiln::data::transforms::{Resize, ToTensor, Transform};
+use kiln::data::tensorboard::SummaryWriter;
+use kiln::data::transforms::{Normalize, RandomCrop, Resize, ToTensor, Transform};
 use kiln::data::{Dataset, History, ImageFolder, Progress};
-use kiln::optim::lr_scheduler::{OneCycleLR, Schedule, StepLR};
+use kiln::nn::init::{FanMode, Nonlinearity, calculate_gain};
+use kiln::optim::lr_scheduler::{OneCycleLR, ReduceLROnPlateau, Schedule, StepLR};
 use kiln::prelude::*;
 use kiln::tensor::{self, Backend, Shared};
 
@@ -186,6 +188,26 @@ fn tensors() {
     }
 }
 
+#[test]
+#[rustfmt::skip]
+fn linear_algebra() {
+    let device = Device::cpu();
+    let a = Tensor::new([[4.0f32, 1.0], [1.0, 3.0]], &device);
+    let b = Tensor::ones([2, 1], &device);
+    run! {
+        linalg::solve(&a, &b);
+        linalg::inv(&a);
+        linalg::det(&a);
+        linalg::slogdet(&a);
+        a.cholesky();
+        a.qr();
+        linalg::svd(&a, false);
+        linalg::eigh(&a);
+        a.pinverse();
+        linalg::lstsq(&a, &b, None).solution;
+    }
+}
+
 /// `2 x`, with a backward of its own.
 struct Twice;
 
@@ -265,7 +287,7 @@ mod declared {
     use kiln::prelude::*;
 
     #[rustfmt::skip]
-    #[derive(Module)] pub struct Net { fc: Linear, scale: Param, steps: Buffer }
+    #[derive(Module)] struct Net { fc: Linear, scale: Param, steps: Buffer }
 
     #[test]
     fn a_module_finds_its_fields() {
@@ -286,6 +308,8 @@ fn modules() {
     let net = Sequential::new((Linear::new(2, 3, &device), ReLU::new()));
     let (logits, classes) = (net.call(&x), Tensor::zeros(4, (&device, I64)));
     let state = net.state_dict();
+    let norm = BatchNorm1d::new(3, &device);
+    let normed = Sequential::new((Linear::new(2, 3, &device), ReLU::new(), norm));
     let path = std::env::temp_dir().join("kiln-coming-from-pytorch.safetensors");
     println!("{net}");
     run! {
@@ -299,6 +323,9 @@ fn modules() {
         net.get_parameter("0.weight");
         net.buffers();
         net.named_buffers();
+        ParameterList::new([w.copy()]);
+        ParameterDict::new([("w", w.copy())]);
+        normed.get_buffer("2.running_mean");
         net.children();
         net.named_children();
         net.modules();
@@ -313,6 +340,8 @@ fn modules() {
         cross_entropy(&logits, &classes);
         CrossEntropyLoss::new();
         x.mse_loss(&y, Reduction::Mean);
+        init::kaiming_normal_(&w, 0.0, FanMode::FanIn, Nonlinearity::LeakyRelu);
+        calculate_gain(Nonlinearity::Relu, None);
         init::xavier_uniform_(&w, 1.0);
         init::orthogonal_(&w, 1.0);
         net.train();
@@ -338,9 +367,16 @@ fn training() {
     net.call(&Tensor::ones([1, 2], &device)).sum().backward();
     let mut scheduler = StepLR::new(10).attach(&mut opt);
     scheduler.step(&mut opt);
+    let mut plateau = ReduceLROnPlateau::new().attach(&mut opt);
+    plateau.step(0.5, &mut opt);
+    let [a, b] = [(); 2].map(|()| Linear::new(2, 2, &device));
     run! {
         Adam::new(net.parameters()).lr(1e-3);
         AdamW::new(net.parameters());
+        RMSprop::new(net.parameters());
+        Adagrad::new(net.parameters());
+        LBFGS::new(net.parameters()).line_search_fn(LineSearch::StrongWolfe);
+        Adam::new([Adam::group(a.parameters()), Adam::group(b.parameters()).lr(1e-4)]);
         clip_grad_norm_(net.parameters(), 1.0, 2.0);
         clip_grad_value_(net.parameters(), 1.0);
         opt.step();
@@ -380,6 +416,10 @@ fn data() {
     let classes = Tensor::zeros(4, (&device, I64));
     let set = TensorDataset::new((x.clone(), classes.clone()));
     let pairs = set.clone();
+    let (logits, matrix) = (Tensor::ones([4, 2], &device), ConfusionMatrix::new(2));
+    let (scores, truth) = ([0.1, 0.9], [false, true]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = SummaryWriter::new(folder.path()).unwrap();
     let loader = DataLoader::new(set).batch_size(2).shuffle(0).drop_last(true).workers(2);
     for (x, y) in loader.epoch() {
         assert_eq!((x.dims(), y.dims()), (&[2, 2][..], &[2][..]));
@@ -388,7 +428,15 @@ fn data() {
         pairs.clone().random_split([0.5, 0.5], 0);
         pairs.clone().subset([0]);
         Resize::new(8, 8).then(ToTensor::<kiln::DefaultBackend>::new(&device));
+        Normalize::<kiln::DefaultBackend>::new(&[0.5], &[0.5], &device);
+        RandomCrop::new(8, 8).padding(1);
         ImageFolder::new("nowhere");
+        accuracy(&logits, &classes);
+        matrix.f1(Average::Macro);
+        roc_auc(&scores, &truth);
+        writer.add_scalar("loss", 0.5, 1);
+        kiln::files::pt::load::<kiln::DefaultBackend>("nowhere.pt", &device);
+        kiln::files::npy::load::<kiln::DefaultBackend>("nowhere.npy", &device);
         ConfusionMatrix::new(2);
         Progress::new(10);
         TrainingCurves::new("losses", &History::new());
