@@ -196,7 +196,8 @@ impl<D: Dataset + 'static, T: Send + 'static> DataLoader<D, T> {
     }
 
     /// Where the loader stands: the epoch, and how many of its batches have been handed out. Save it
-    /// with a checkpoint.
+    /// with a checkpoint. After the last batch that is the beginning of the next epoch: what is done at the end of an
+    /// epoch, as a step of its schedule, comes before the checkpoint or is made up for after it.
     pub fn position(&self) -> Position {
         self.cursor.lock().at
     }

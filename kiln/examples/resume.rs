@@ -58,8 +58,9 @@ fn main() -> kiln::Result<()> {
         Linear::new(64, 10, device),
     ));
     let mut adam = AdamW::new(net.parameters()).lr(5e-3);
-    let mut schedule = CosineAnnealingLR::new(args.epochs).attach(&mut adam);
     let loader = DataLoader::new(train).batch_size(64).shuffle(args.seed).workers(1);
+    let steps = args.epochs * loader.len() as u64;
+    let mut schedule = CosineAnnealingLR::new(steps).attach(&mut adam);
     let mut batches = 0u64;
 
     if args.checkpoint.exists() && !args.fresh {
@@ -82,6 +83,7 @@ fn main() -> kiln::Result<()> {
             adam.zero_grad();
             loss.backward();
             adam.step();
+            schedule.step(&mut adam);
             batches += 1;
             let stop = args.stop_after == Some(batches - start);
             if stop || batches.is_multiple_of(10) {
@@ -100,7 +102,6 @@ fn main() -> kiln::Result<()> {
                 return Ok(());
             }
         }
-        schedule.step(&mut adam);
     }
 
     net.eval();

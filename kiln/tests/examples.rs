@@ -51,13 +51,13 @@ examples! {
     logistic_regression []                     "test accuracy:"         95.0..=100.0;
     two_layer_net []                           "step 500: loss"         0.0..=1e-3;
     mlp ["--epochs" "20"]                      "test accuracy:"         94.0..=100.0;
-    cnn ["--epochs" "8"]                       "test accuracy:"         95.0..=100.0;
+    cnn ["--epochs" "15"]                      "test accuracy:"         95.0..=100.0;
     gradient_hooks ["--epochs" "6"]            "test accuracy:"         40.0..=100.0;
     pinn ["--steps" "600"]                     "largest error:"         0.0..=0.6;
     custom_function ["--epochs" "8"]           "test accuracy:"         90.0..=100.0;
     custom_layer ["--epochs" "8"]              "test accuracy:"         92.0..=100.0;
     fused_kernels ["--size" "10000" "--epochs" "5"] "test accuracy:"    80.0..=100.0;
-    mixed_precision ["--epochs" "3"]           "(float16):"              85.0..=100.0;
+    mixed_precision ["--epochs" "3"]           "(f16):"                  85.0..=100.0;
     transfer ["--epochs" "4"]                  "fine-tuned:"            75.0..=100.0;
     char_lstm ["--epochs" "1" "--write" "20"]  "on the last tenth"      1.5..=3.1;
     gpt ["--steps" "30" "--write" "20"]        "on the last tenth"      1.5..=3.1;
