@@ -32,5 +32,5 @@ pub use gradcheck::{GradMismatch, Tolerance, gradcheck, gradcheck_with, gradgrad
 pub use hooks::HookHandle;
 pub use meta::Tracked;
 pub use mode::{GradMode, enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
-pub use picture::{GradFn, dot};
+pub use picture::{GradFn, dot, svg};
 pub use rules::{Context, Gradients, Rule};

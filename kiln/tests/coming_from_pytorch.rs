@@ -3,6 +3,7 @@
 
 use kiln::autograd::{
     Function, GradFn, apply, checkpoint, detect_anomaly, dot, functional, gradcheck, gradgradcheck,
+    svg,
 };
 use kiln::data::metrics::{Average, ConfusionMatrix, accuracy, roc_auc};
 use kiln::data::plot::TrainingCurves;
@@ -245,6 +246,7 @@ fn derivatives() {
     let loss = (&w * 3.0).sum();
     run! {
         dot(&[&loss], [("w", &w)]);
+        svg(&[&loss], [("w", &w)]);
         loss.retain_grad();
         grad(&loss.exp(), &[&w]);
     }
