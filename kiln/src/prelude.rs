@@ -13,10 +13,11 @@ pub use crate::autograd::{
 pub use crate::data::{DataLoader, Dataset, TensorDataset};
 pub use crate::nn::functional::*;
 pub use crate::nn::{
-    BagMode, Forward, Module, ModuleDict, ModuleExt, ModuleList, RnnNonlinearity,
-    TransformerActivation, TransformerOptions, generate_square_subsequent_mask, init, length_mask,
-    pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence, spectral_norm, summary,
-    unpack_sequence, update_bn, weight_norm,
+    BagMode, Checkpointed, Forward, Module, ModuleDict, ModuleExt, ModuleList, RnnNonlinearity,
+    TransformerActivation, TransformerOptions, checkpoint_sequential,
+    generate_square_subsequent_mask, init, length_mask, pack_padded_sequence, pack_sequence,
+    pad_packed_sequence, pad_sequence, spectral_norm, summary, unpack_sequence, update_bn,
+    weight_norm,
 };
 pub use crate::optim::{
     AdjustLr, AveragedModel, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler,

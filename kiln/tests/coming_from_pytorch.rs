@@ -318,6 +318,7 @@ fn modules() {
         Param::new(t);
         Buffer::new(y.copy());
         net.call(&x);
+        checkpoint_sequential(&net, 2, &x);
         ModuleList::new([Linear::new(2, 3, &device)]);
         ModuleDict::new([("a", Linear::new(2, 3, &device))]);
         net.parameters();

@@ -9,6 +9,7 @@
 extern crate self as kiln_nn;
 
 mod backward_hook;
+mod checkpoint;
 mod containers;
 mod field;
 pub mod functional;
@@ -26,6 +27,7 @@ mod state_dict;
 mod summary;
 mod update_bn;
 
+pub use checkpoint::{Checkpointed, checkpoint_sequential};
 pub use containers::*;
 pub use field::{Field, HasBackend};
 pub use hooks::{HookHandle, HookResult, Hooks};

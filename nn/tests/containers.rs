@@ -1,6 +1,6 @@
 //! Containers.
 
-use kiln_autograd::Autograd;
+use kiln_autograd::{Autograd, Backward};
 use kiln_conformance::{Reference, ReferenceDevice};
 use kiln_nn::*;
 use kiln_tensor_core::{Backend, Error, Tensor, catch};
@@ -153,4 +153,120 @@ fn mistakes_are_named() {
     assert!(matches!(odd, Err(Error::Shape { .. })));
     let five = catch(|| Unflatten::<Ad>::new(1, [2, -1]).call(&Tensor::ones([2, 5], &DEVICE)));
     assert!(matches!(five, Err(Error::Shape { .. })));
+}
+
+mod checkpointed {
+    use kiln_autograd::{BackwardOptions, GradOptions};
+    use kiln_backend_cpu::{Cpu, CpuDevice};
+    use kiln_tensor_core::{DType, autocast, manual_seed};
+
+    use super::*;
+
+    type Ad = Autograd<Cpu>;
+    type T = Tensor<Ad>;
+
+    /// Blocks with everything that must be the same the second time: weights, dropout, statistics.
+    fn blocks(count: usize) -> Sequential<Ad> {
+        manual_seed(3);
+        let block = |_| {
+            let norm = BatchNorm1d::new(6, &CpuDevice);
+            let inner = (Linear::new(6, 6, &CpuDevice), norm, Tanh::new(), Dropout::new(0.4));
+            Sequential::new(inner)
+        };
+        Sequential::new((0..count).map(block).collect::<Vec<_>>())
+    }
+
+    fn input() -> T {
+        let values: Vec<f32> = (0..24).map(|i| (i as f32 * 0.7).sin()).collect();
+        Tensor::from_slice(&values, [4, 6], &CpuDevice).requires_grad_(true)
+    }
+
+    /// What a step gives: the result, the gradients of the input and of all parameters.
+    fn step(net: &Sequential<Ad>, run: &dyn Fn(&Sequential<Ad>, &T) -> T) -> Vec<Vec<f32>> {
+        let x = input();
+        net.zero_grad();
+        manual_seed(11);
+        let y = run(net, &x);
+        y.to_dtype(DType::F32).pow(2.0).sum().backward();
+        let grads = net.parameters().into_iter().map(|p| p.grad().expect("a gradient").to_vec());
+        [y.to_dtype(DType::F32).to_vec(), x.grad().unwrap().to_vec()]
+            .into_iter()
+            .chain(grads)
+            .collect()
+    }
+
+    #[test]
+    fn gradients_have_the_same_bits() {
+        let want = step(&blocks(5), &|net, x| net.call(x));
+        for segments in 1..=5 {
+            assert_eq!(step(&blocks(5), &|net, x| checkpoint_sequential(net, segments, x)), want);
+        }
+        let parts = |net: Sequential<Ad>| Sequential::new([Checkpointed::new(net)]);
+        let net = parts(blocks(5));
+        assert_eq!(step(&net, &|net, x| net.call(x)), want);
+
+        // State dicts, printing and the training flag see the module inside.
+        assert_eq!(net.to_string(), Sequential::<Ad>::new([blocks(5)]).to_string());
+        assert_eq!(net.named_parameters()[0].0, "0.0.0.weight");
+        net.eval();
+        let x = input();
+        assert_eq!(net.call(&x).to_vec::<f32>(), net.call(&x).to_vec::<f32>(), "no dropout");
+
+        let cast = |run: &dyn Fn(&Sequential<Ad>, &T) -> T| {
+            step(&blocks(3), &|net, x| autocast(DType::BF16, || run(net, x)))
+        };
+        let narrow = cast(&|net, x| net.call(x));
+        assert_ne!(narrow[0], want[0]);
+        assert_eq!(cast(&|net, x| checkpoint_sequential(net, 3, x)), narrow);
+    }
+
+    #[test]
+    fn derivatives_have_a_second_order() {
+        let net = blocks(4);
+        net.eval();
+        let second = |run: &dyn Fn(&T) -> T| -> Vec<f32> {
+            let x = input();
+            let options = GradOptions::new().create_graph(true);
+            let first = options.grad(&[&run(&x).pow(2.0).sum()], &[&x]).remove(0);
+            first.pow(2.0).sum().backward_with(BackwardOptions::new());
+            x.grad().unwrap().to_vec()
+        };
+        let want = second(&|x| net.call(x));
+        let ours = second(&|x| checkpoint_sequential(&net, 3, x));
+        // The same numbers, of which some are added up in another order; they are about 1e-3 here.
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-8;
+        assert!(want[0] != 0.0 && want.iter().zip(&ours).all(near), "{ours:?} for {want:?}");
+    }
+
+    #[test]
+    fn memory_is_less() {
+        let mut net = Sequential::<Ad>::empty();
+        for _ in 0..16 {
+            net.push(Linear::new(64, 64, &CpuDevice)).push(Tanh::new()).push(Sigmoid::new());
+        }
+        let x = Tensor::ones([512, 64], &CpuDevice);
+        let held = |run: &dyn Fn() -> T| {
+            let before = Cpu::memory(&CpuDevice).allocated;
+            let y = run();
+            let held = Cpu::memory(&CpuDevice).allocated - before;
+            y.sum().backward();
+            held
+        };
+        let (whole, parts) = (held(&|| net.call(&x)), held(&|| checkpoint_sequential(&net, 8, &x)));
+        // Seven of eight parts keep one of their six results.
+        assert!(parts * 3 < whole, "{parts} of {whole}");
+    }
+
+    #[test]
+    fn there_are_as_many_layers_as_segments() {
+        let net = blocks(2);
+        for (segments, said) in [(0, "0 segments of 2 layers"), (3, "3 segments of 2 layers")] {
+            let error = catch(|| checkpoint_sequential(&net, segments, &input())).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert!(matches!(
+            catch(|| checkpoint_sequential(&net, 3, &input())),
+            Err(Error::Argument { .. })
+        ));
+    }
 }

@@ -8,4 +8,5 @@ mod sequential;
 pub use dict::ModuleDict;
 pub use list::ModuleList;
 pub use parameters::{ParameterDict, ParameterList};
+pub(crate) use sequential::Shared;
 pub use sequential::{IntoLayers, Layer, Sequential};

@@ -1,6 +1,7 @@
 //! Layers one after the other.
 
 use std::ops::Index;
+use std::sync::Arc;
 
 use kiln_tensor_core::{Backend, Tensor};
 
@@ -8,6 +9,9 @@ use crate::{Field, Forward, Hooks, Module, Visitor};
 
 /// A layer of any type on backend `B`.
 pub type Layer<B> = Box<dyn Forward<Backend = B>>;
+
+/// A layer of any type that several hold.
+pub(crate) type Shared<B> = Arc<dyn Forward<Backend = B>>;
 
 /// Calls its layers one after the other. Made from a tuple of layers, an array or a list of them, or
 /// built up with [`push`](Sequential::push).
@@ -33,7 +37,8 @@ pub type Layer<B> = Box<dyn Forward<Backend = B>>;
 /// ```
 #[derive(Debug)]
 pub struct Sequential<B: Backend> {
-    layers: Vec<(String, Layer<B>)>,
+    /// Shared, so that a part of them can run again in backward.
+    layers: Vec<(String, Shared<B>)>,
     hooks: Hooks<B>,
 }
 
@@ -84,7 +89,7 @@ impl<B: Backend> Sequential<B> {
     pub fn new(layers: impl IntoLayers<B>) -> Self {
         let layers = layers.into_layers().into_iter().enumerate();
         Sequential {
-            layers: layers.map(|(i, layer)| (i.to_string(), layer)).collect(),
+            layers: layers.map(|(i, layer)| (i.to_string(), layer.into())).collect(),
             hooks: Hooks::new(),
         }
     }
@@ -106,7 +111,7 @@ impl<B: Backend> Sequential<B> {
         name: impl Into<String>,
         layer: impl Forward<Backend = B>,
     ) -> &mut Self {
-        self.layers.push((name.into(), Box::new(layer)));
+        self.layers.push((name.into(), Arc::new(layer)));
         self
     }
 
@@ -123,6 +128,11 @@ impl<B: Backend> Sequential<B> {
     /// The layers in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &dyn Forward<Backend = B>> {
         self.layers.iter().map(|(_, layer)| &**layer)
+    }
+
+    /// The layers in order, to hold on to.
+    pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = &Shared<B>> {
+        self.layers.iter().map(|(_, layer)| layer)
     }
 }
 
