@@ -36,6 +36,9 @@ pub(crate) unsafe fn panel<T: Plain + Default>(
     k: usize,
     to: *mut T,
 ) {
+    if k == 0 {
+        return; // A panel of no elements, and `to` may be no memory at all.
+    }
     // Lanes and terms are taken four by four: one of the two is contiguous, as a rule.
     let whole = lanes / 4 * 4;
     if source.lane == 1 {
