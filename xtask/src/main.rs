@@ -10,6 +10,7 @@ mod fuzz;
 mod gpu;
 mod mutants;
 mod opencl;
+mod sanitize;
 mod shell;
 mod system;
 mod test;
@@ -45,6 +46,7 @@ enum Command {
     Gpu(gpu::Args),
     Fuzz(fuzz::Args),
     Mutants(mutants::Args),
+    Sanitize(sanitize::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Gpu(args) => gpu::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Mutants(args) => mutants::run(&args),
+        Command::Sanitize(args) => sanitize::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
