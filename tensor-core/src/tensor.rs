@@ -69,6 +69,26 @@ impl<B: Backend> Tensor<B> {
         self.layout().rank()
     }
 
+    /// Another name of [`Tensor::rank`].
+    pub fn ndim(&self) -> usize {
+        self.rank()
+    }
+
+    /// Bytes of an element.
+    pub fn element_size(&self) -> usize {
+        self.dtype().size()
+    }
+
+    /// Bytes of all elements: of what the shape says, whatever the view shares.
+    pub fn nbytes(&self) -> usize {
+        self.numel() * self.element_size()
+    }
+
+    /// Whether the elements are floats.
+    pub fn is_floating_point(&self) -> bool {
+        self.dtype().is_float()
+    }
+
     /// Number of elements.
     pub fn numel(&self) -> usize {
         self.layout().numel()

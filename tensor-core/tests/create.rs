@@ -66,6 +66,27 @@ fn filled() {
 }
 
 #[test]
+fn beside_another() {
+    let x = t([[1.0f64, -2.0], [0.5, 0.0]]);
+    assert_eq!((x.ndim(), x.element_size(), x.nbytes(), x.is_floating_point()), (2, 8, 32, true));
+    assert_eq!((x.expand([3, 2, 2]).nbytes(), t([1i32]).is_floating_point()), (96, false));
+    assert_eq!((x.new_ones([1, 3]).dims(), x.new_full((), 2.5).item()), (&[1, 3][..], 2.5));
+    let wild = t([f64::NAN, f64::INFINITY, 1.0]);
+    assert_eq!(v(&wild.nan_to_num_(0.5, Some(9.0), None)), [0.5, 9.0, 1.0]);
+    assert_eq!(v(&wild), [0.5, 9.0, 1.0]);
+    assert_eq!(t([1i64, 2]).type_as(&x).dtype(), DType::F64);
+    // As `torch.diagflat([[1, -2], [0.5, 0]], -1)`.
+    let below = x.diagflat(-1);
+    assert_eq!((below.dims(), v(&below.diagonal(-1, 0, 1))), (&[5, 5][..], vec![1., -2., 0.5, 0.]));
+    assert_eq!(below.count_nonzero().item(), 3.0);
+    // As `torch.unravel_index(tensor([0, 7, 23]), (2, 3, 4))`.
+    let places = t([0i64, 7, 23]).unravel_index([2, 3, 4]);
+    let places: Vec<_> = places.iter().map(v).collect();
+    assert_eq!(places, [[0., 0., 1.], [0., 1., 2.], [0., 3., 3.]]);
+    assert!(matches!(refused(|| x.unravel_index([4])), Error::DType { .. }));
+}
+
+#[test]
 fn random_numbers_follow_the_seed() {
     let draw = || {
         manual_seed(3);

@@ -5,7 +5,7 @@ use kiln_tensor_core::{DType, Shape, Tensor};
 
 use super::compared;
 use crate::agree::Tolerance;
-use crate::layouts::{FLOATS, NUMBERS};
+use crate::layouts::{FLOATS, INTS, NUMBERS};
 use crate::strategies::{Gen, NORMAL, POSITIVE, Sample};
 
 const EXACT: Tolerance = Tolerance::EXACT;
@@ -46,6 +46,20 @@ compared! { ($) arranged "arranged";
             Tensor::triu_indices(4, 2, -1, (device, DType::I32)),
         ]
     }; EXACT 0;
+    unravel_index INTS |g| any(g, 0..=2); |x, _a| {
+        x[0].abs().unravel_index([2, 3, 5]).iter().map(|place| place.to_dtype(DType::I64)).collect()
+    }; EXACT 0;
+    argwhere ALL |g| any(g, 0..=3); |x, _a| vec![x[0].argwhere()]; EXACT 0;
+    new_full ALL |g| any(g, 0..=4); |x, _a| vec![
+        x[0].new_full([2, 1], 1),
+        x[0].new_zeros([3]),
+        x[0].new_ones([0, 2]),
+        x[0].new_empty(()),
+        x[0].to_dtype(DType::I64).type_as(&x[0]),
+    ]; EXACT 0;
+    nan_to_num_ FLOATS |g| any(g, 0..=3); |x, _a| vec![x[0].copy().nan_to_num_(0.5, None, None)]; EXACT 2;
+    cumsum_ FLOATS |g| any(g, 1..=3); |x, _a| vec![x[0].copy().cumsum_(-1), x[0].copy().cumprod_(0)]; POWERS 2;
+    diagflat ALL |g| any(g, 0..=3); |x, _a| vec![x[0].diagflat(0), x[0].diagflat(-1)]; EXACT 2;
     logspace FLOATS |g| any(g, 0..=1); |x, _a| {
         let options = (x[0].device(), x[0].dtype());
         vec![Tensor::logspace(-1.0, 2.0, 5, 2.0, options), Tensor::logspace(0.0, 1.0, 3, 10.0, options)]

@@ -72,6 +72,7 @@ compared! { ($) ordered "ordered";
     logcumsumexp FLOATS |g| along(g, NORMAL); |x, a| vec![x[0].logcumsumexp(a[0] as isize)]; EXPONENTIALS 2;
     diff ALL |g| along(g, NORMAL); |x, a| vec![x[0].diff(1, a[0] as isize), x[0].diff(2, a[0] as isize)]; SUMS 2;
     gradient FLOATS |g| pairs(g); |x, a| vec![x[0].gradient(0.5, a[0] as isize)]; SUMS 2;
+    trapz FLOATS |g| along(g, NORMAL); |x, a| vec![x[0].trapz(0.5, a[0] as isize)]; TRAPEZOIDS 2;
     trapezoid FLOATS |g| {
             let mut sample = along(g, NORMAL);
             let shape = sample.inputs[0].shape.clone();

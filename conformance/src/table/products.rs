@@ -106,7 +106,7 @@ macro_rules! products {
 
 products! { ($)
     dot NUMBERS "i,i" |x| vec![x[0].dot(&x[1])]; |h| vec![einsum(h, "i,i->")];
-    outer NUMBERS "i,j" |x| vec![x[0].outer(&x[1])]; |h| vec![einsum(h, "i,j->ij")];
+    outer NUMBERS "i,j" |x| vec![x[0].outer(&x[1]), x[0].ger(&x[1])]; |h| vec![einsum(h, "i,j->ij"), einsum(h, "i,j->ij")];
     mv NUMBERS "ij,j" |x| vec![x[0].mv(&x[1])]; |h| vec![einsum(h, "ij,j->i")];
     mm NUMBERS "ij,jk" |x| vec![x[0].mm(&x[1])]; |h| vec![einsum(h, "ij,jk->ik")];
     bmm NUMBERS "bij,bjk" |x| vec![x[0].bmm(&x[1])]; |h| vec![einsum(h, "bij,bjk->bik")];
@@ -158,18 +158,26 @@ products! { ($)
             ]
         };
     addmm FLOATS "ik,k,ij,jk" |x| {
-            vec![x[0].addmm(&x[2], &x[3], 0.5, 2.0), x[1].addmm(&x[2], &x[3], 0.5, 2.0)]
+            vec![
+                x[0].addmm(&x[2], &x[3], 0.5, 2.0),
+                x[0].copy().addmm_(&x[2], &x[3], 0.5, 2.0),
+                x[1].addmm(&x[2], &x[3], 0.5, 2.0),
+            ]
         };
         |h| {
             let product = einsum(&h[2..], "ij,jk->ik");
-            vec![added(&h[0], product.clone()), added(&h[1], product)]
+            [0, 0, 1].map(|i| added(&h[i], product.clone())).to_vec()
         };
     baddbmm FLOATS "bik,k,bij,bjk" |x| {
-            vec![x[0].baddbmm(&x[2], &x[3], 0.5, 2.0), x[1].baddbmm(&x[2], &x[3], 0.5, 2.0)]
+            vec![
+                x[0].baddbmm(&x[2], &x[3], 0.5, 2.0),
+                x[0].copy().baddbmm_(&x[2], &x[3], 0.5, 2.0),
+                x[1].baddbmm(&x[2], &x[3], 0.5, 2.0),
+            ]
         };
         |h| {
             let product = einsum(&h[2..], "bij,bjk->bik");
-            vec![added(&h[0], product.clone()), added(&h[1], product)]
+            [0, 0, 1].map(|i| added(&h[i], product.clone())).to_vec()
         };
     tensordot NUMBERS "bij,jbk" |x| {
             vec![

@@ -69,7 +69,20 @@ compared! { ($) statistics "statistics";
             g.values(&[3, 2].into(), NORMAL),
             g.values(&[2].into(), NORMAL),
         ]);
-        |x, _a| vec![x[0].addmv(&x[1], &x[2], 0.5, 2.0), x[1].addr(&x[0], &x[2], 0.5, 2.0)];
+        |x, _a| vec![
+            x[0].addmv(&x[1], &x[2], 0.5, 2.0),
+            x[1].addr(&x[0], &x[2], 0.5, 2.0),
+        ];
+        PRODUCTS 2;
+    addmv_ FLOATS |g| Sample::new([
+            g.values(&[3].into(), NORMAL),
+            g.values(&[3, 2].into(), NORMAL),
+            g.values(&[2].into(), NORMAL),
+        ]);
+        |x, _a| vec![
+            x[0].copy().addmv_(&x[1], &x[2], 0.5, 2.0),
+            x[1].copy().addr_(&x[0], &x[2], 0.5, 2.0),
+        ];
         PRODUCTS 2;
 }
 

@@ -86,6 +86,38 @@ impl<B: Backend> Tensor<B> {
         B::index_select(self, 0, &places).reshape_to(&[rows.len(), r].into())
     }
 
+    /// The places in a tensor of `shape` that have these numbers in row-major order: an index for each dim. The
+    /// numbers are not checked.
+    ///
+    /// ```
+    /// use kiln_backend_cpu::{Cpu, CpuDevice};
+    /// use kiln_tensor_core::Tensor;
+    /// let x = Tensor::<Cpu>::from_slice(&[1.0f32, 5.0, 2.0, 0.0, 3.0, 4.0], [2, 3], &CpuDevice);
+    /// let place = x.argmax_all().unravel_index([2, 3]);
+    /// assert_eq!((place[0].item(), place[1].item()), (0.0, 1.0));
+    /// ```
+    ///
+    /// # Panics
+    /// If the numbers are not integers.
+    #[track_caller]
+    pub fn unravel_index(&self, shape: impl Into<Shape>) -> Vec<Self> {
+        if self.dtype().is_float() || self.dtype() == DType::Bool {
+            raise(Error::DType {
+                op: "unravel_index",
+                dtypes: vec![self.dtype()],
+                why: "integers are wanted".into(),
+            });
+        }
+        let (shape, mut rest) = (shape.into(), self.clone());
+        let mut places: Vec<Self> = Vec::with_capacity(shape.rank());
+        for &size in shape.iter().rev() {
+            places.push(rest.remainder(size.max(1) as i64));
+            rest = rest.floor_divide(size.max(1) as i64);
+        }
+        places.reverse();
+        places
+    }
+
     /// The places of the lower triangle of a matrix, up to `offset` above its diagonal: rows and columns as
     /// `[2, count]`, `i64` unless another dtype is given.
     pub fn tril_indices<'a>(

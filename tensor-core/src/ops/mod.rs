@@ -9,6 +9,7 @@ mod fused;
 mod grids;
 mod indexing;
 mod join;
+mod like;
 pub mod linalg;
 mod linear;
 mod matmul;

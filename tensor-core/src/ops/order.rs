@@ -60,6 +60,15 @@ impl<B: Backend> Tensor<B> {
         B::scan(ScanOp::Sum, &x.to_dtype(x.dtype().sum()), dim).shaped_as(self)
     }
 
+    /// [`Tensor::cumsum`], in place.
+    ///
+    /// # Panics
+    /// As that does; also if elements of this view share memory.
+    #[track_caller]
+    pub fn cumsum_(&self, dim: isize) -> Self {
+        self.copy_(&self.cumsum(dim))
+    }
+
     /// Running products along `dim`; integers and bools multiply in `i64`.
     ///
     /// # Panics
@@ -71,6 +80,16 @@ impl<B: Backend> Tensor<B> {
         }
         let (x, dim) = self.along("cumprod", dim);
         B::scan(ScanOp::Prod, &x.to_dtype(x.dtype().sum()), dim).shaped_as(self)
+    }
+
+    /// [`Tensor::cumprod`], in place.
+    ///
+    /// # Panics
+    /// As that does; also if elements of this view share memory.
+    #[track_caller]
+    pub fn cumprod_(&self, dim: isize) -> Self {
+        // What is overwritten is what the derivative needs.
+        self.copy_(&self.copy().cumprod(dim))
     }
 
     /// The median of all elements: the lower of two in the middle, NaN if any is.
@@ -116,6 +135,11 @@ impl<B: Backend> Tensor<B> {
     /// The indices of the elements that differ from zero, `i64` `[count, rank]`, in row-major order.
     pub fn nonzero(&self) -> Self {
         B::nonzero(&self.detach())
+    }
+
+    /// Another name of [`Tensor::nonzero`].
+    pub fn argwhere(&self) -> Self {
+        self.nonzero()
     }
 
     /// ln Σ eˣ along `dims`, without overflow.

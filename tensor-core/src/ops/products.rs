@@ -61,6 +61,15 @@ impl<B: Backend> Tensor<B> {
         self.unsqueeze(1) * other
     }
 
+    /// Another name of [`Tensor::outer`].
+    ///
+    /// # Panics
+    /// As that does.
+    #[track_caller]
+    pub fn ger(&self, other: &Self) -> Self {
+        self.outer(other)
+    }
+
     /// `beta · self + alpha · a × b` for matrices `a` and `b`; `self` broadcasts. Where `beta` is 0, what is in
     /// `self` does not count, NaN included.
     ///
@@ -85,6 +94,24 @@ impl<B: Backend> Tensor<B> {
             return x.baddbmm(&a, &b, beta, alpha);
         }
         added("baddbmm", self, beta, scaled(a.bmm(b), alpha))
+    }
+
+    /// [`Tensor::addmm`], in place.
+    ///
+    /// # Panics
+    /// As that does; also if the result is larger than `self`, or elements of this view share memory.
+    #[track_caller]
+    pub fn addmm_(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
+        self.copy_(&self.addmm(a, b, beta, alpha))
+    }
+
+    /// [`Tensor::baddbmm`], in place.
+    ///
+    /// # Panics
+    /// As that does; also if the result is larger than `self`, or elements of this view share memory.
+    #[track_caller]
+    pub fn baddbmm_(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
+        self.copy_(&self.baddbmm(a, b, beta, alpha))
     }
 
     /// Sums products over pairs of dimensions, `dims[0][i]` of `self` with `dims[1][i]` of `other`;

@@ -130,6 +130,15 @@ impl<B: Backend> Tensor<B> {
         self.strips("trapezoid", &x, dim).sum_dims([dim], false)
     }
 
+    /// Another name of [`Tensor::trapezoid`].
+    ///
+    /// # Panics
+    /// As that does.
+    #[track_caller]
+    pub fn trapz(&self, x: impl Operand<B>, dim: isize) -> Self {
+        self.trapezoid(x, dim)
+    }
+
     /// The area under points along `dim` up to each of them but the first; otherwise as [`Tensor::trapezoid`].
     ///
     /// # Panics

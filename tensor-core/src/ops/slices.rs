@@ -115,6 +115,11 @@ impl<B: Backend> Tensor<B> {
         }
     }
 
+    /// The matrix whose diagonal, `offset` above the main one, has all elements of this tensor.
+    pub fn diagflat(&self, offset: isize) -> Self {
+        self.flatten(0, -1).diag(offset)
+    }
+
     /// The sum of a matrix's diagonal.
     ///
     /// # Panics

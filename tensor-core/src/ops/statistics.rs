@@ -230,6 +230,15 @@ impl<B: Backend> Tensor<B> {
         if beta == 0.0 { product } else { product + self * beta }
     }
 
+    /// [`Tensor::addmv`], in place.
+    ///
+    /// # Panics
+    /// As that does; also if the result is larger than `self`, or elements of this view share memory.
+    #[track_caller]
+    pub fn addmv_(&self, matrix: &Self, vector: &Self, beta: f64, alpha: f64) -> Self {
+        self.copy_(&self.addmv(matrix, vector, beta, alpha))
+    }
+
     /// `beta · self + alpha · a ⊗ b` for vectors `a` and `b`; `self` broadcasts.
     ///
     /// # Panics
@@ -238,6 +247,15 @@ impl<B: Backend> Tensor<B> {
     pub fn addr(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
         let product = a.outer(b) * alpha;
         if beta == 0.0 { product } else { product + self * beta }
+    }
+
+    /// [`Tensor::addr`], in place.
+    ///
+    /// # Panics
+    /// As that does; also if the result is larger than `self`, or elements of this view share memory.
+    #[track_caller]
+    pub fn addr_(&self, a: &Self, b: &Self, beta: f64, alpha: f64) -> Self {
+        self.copy_(&self.addr(a, b, beta, alpha))
     }
 }
 

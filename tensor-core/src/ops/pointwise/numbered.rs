@@ -91,13 +91,28 @@ impl<B: Backend> Tensor<B> {
     /// of the dtype. Integers stay as they are.
     #[must_use]
     pub fn nan_to_num(&self, nan: f64, posinf: Option<f64>, neginf: Option<f64>) -> Self {
-        let largest = match self.dtype() {
-            DType::F64 => f64::MAX,
-            DType::F32 => f64::from(f32::MAX),
-            DType::F16 => half::f16::MAX.to_f64(),
-            DType::BF16 => half::bf16::MAX.to_f64(),
-            _ => return self.clone(),
-        };
+        let Some(largest) = largest(self.dtype()) else { return self.clone() };
         self.replace_nonfinite(nan, posinf.unwrap_or(largest), neginf.unwrap_or(-largest))
+    }
+
+    /// [`Tensor::nan_to_num`], in place.
+    ///
+    /// # Panics
+    /// If elements of this view share memory.
+    #[track_caller]
+    pub fn nan_to_num_(&self, nan: f64, posinf: Option<f64>, neginf: Option<f64>) -> Self {
+        let Some(largest) = largest(self.dtype()) else { return self.clone() };
+        self.replace_nonfinite_(nan, posinf.unwrap_or(largest), neginf.unwrap_or(-largest))
+    }
+}
+
+/// The largest finite number of a float.
+fn largest(dtype: DType) -> Option<f64> {
+    match dtype {
+        DType::F64 => Some(f64::MAX),
+        DType::F32 => Some(f64::from(f32::MAX)),
+        DType::F16 => Some(half::f16::MAX.to_f64()),
+        DType::BF16 => Some(half::bf16::MAX.to_f64()),
+        _ => None,
     }
 }
