@@ -25,6 +25,13 @@ fn mistakes_name_the_matrix() {
         Err(Error::Singular { op: "solve", batch: None, pivot: 1 })
     ));
     assert!(matches!(catch(|| singular.inverse()), Err(Error::Singular { op: "inv", .. })));
+    let unknown = leaf(&[1.0, 0.0, 0.0, 1.0, 1.0, 0.0, f64::NAN, 1.0], [2, 2, 2]);
+    let failed = |op, found| {
+        assert!(matches!(found, Err(Error::NotConverged { op: of, batch: Some(1) }) if of == op));
+    };
+    failed("eigh", catch(|| linalg::eigvalsh(&unknown)));
+    failed("svd", catch(|| linalg::svdvals(&unknown)));
+    failed("pinv", catch(|| unknown.pinverse()));
     let wide = leaf(&[1.0; 6], [2, 3]);
     assert!(matches!(catch(|| wide.det()), Err(Error::Shape { op: "det", .. })));
     assert!(matches!(catch(|| linalg::solve(&singular, &wide.t())), Err(Error::Shape { .. })));

@@ -101,6 +101,16 @@ pub enum Error {
         /// The order of the first leading minor that is not positive.
         minor: usize,
     },
+    /// A matrix whose eigenvalues or singular values were not found.
+    #[error(
+        "{op}: {}the values are not finite: the matrix holds infinities or NaN, or the search did not converge", element(*.batch)
+    )]
+    NotConverged {
+        /// The op's name.
+        op: &'static str,
+        /// Which matrix of the batch, in row-major order of the leading dims.
+        batch: Option<usize>,
+    },
     /// An argument outside its domain.
     #[error("{op}: {why}")]
     Argument {

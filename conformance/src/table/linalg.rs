@@ -125,6 +125,7 @@ make_rows! { ($) linalg "linalg";
                 linalg::cholesky_solve(&x[1], &l, false),
                 linalg::cholesky_inverse(&t(&l), true),
                 linalg::cholesky(&symmetric(&x[0])),
+                linalg::cholesky_upper(&symmetric(&x[0])),
             ]
         },
         oracle: Oracle::Values(|s| {
@@ -134,6 +135,7 @@ make_rows! { ($) linalg "linalg";
             all.extend(results(s, &[
                 &|x| flat(inverse(&plain_symmetric(x))),
                 &|x| flat(plain_cholesky(&plain_symmetric(x))),
+                &|x| flat(transposed(&plain_cholesky(&plain_symmetric(x)))),
             ]));
             all
         }),
@@ -158,6 +160,60 @@ make_rows! { ($) linalg "linalg";
                 &|x| flat(transposed(&inverse(&upside_down(plain_regular(x))))),
             ]));
             all
+        }),
+        tolerance: SOLVED,
+        kinks: &[],
+        order: 2,
+    }
+    lu {
+        dtypes: DTYPES,
+        sample: |g| system(g),
+        run: |x, _| {
+            let a = regular(&x[0]).flip([-2]);
+            let (lu, order) = linalg::lu_factor(&a);
+            let (p, l, u) = linalg::lu(&a);
+            vec![linalg::lu_solve(&lu, &order, &x[1]), p.matmul(&l).matmul(&u), l.triu(1) + u.tril(-1)]
+        },
+        oracle: Oracle::Values(|s| {
+            let [a, b] = [0, 1].map(|i| each(&s.inputs[i]));
+            let solved = |(a, b)| flat(eliminated(&upside_down(plain_regular(a)), b).0);
+            let mut all = vec![a.iter().zip(&b).flat_map(solved).collect()];
+            all.extend(results(s, &[&|x| flat(upside_down(plain_regular(x)))]));
+            let zeros = vec![0.0; all[1].len()];
+            all.push(zeros);
+            all
+        }),
+        tolerance: SOLVED,
+        kinks: &[],
+        order: 2,
+    }
+    vectors {
+        dtypes: DTYPES,
+        sample: |g| {
+            let n = if g.form == Form::Empty { 0 } else { 2 };
+            Sample::new([g.values(&[n, 3].into(), NORMAL), g.values(&[n, 3].into(), NORMAL)])
+        },
+        run: |x, _| vec![
+            linalg::cross(&x[0], &x[1], -1),
+            linalg::vecdot(&x[0], &x[1], -1),
+            linalg::vander(&x[0].flatten(0, -1), Some(3)),
+            linalg::diagonal(&linalg::matmul(&t(&x[0]), &x[1]), 1),
+        ],
+        oracle: Oracle::Values(|s| {
+            let of = |i: usize| s.inputs[i].values.iter().map(|v| v.to_f64()).collect::<Vec<_>>();
+            let (a, b) = (of(0), of(1));
+            let rows = || a.chunks(3).zip(b.chunks(3));
+            let cross = |(a, b): (&[f64], &[f64])| {
+                [1, 2, 0].map(|i| { let j = (i + 1) % 3; a[i] * b[j] - a[j] * b[i] })
+            };
+            let dot = |(a, b): (&[f64], &[f64])| (0..3).map(|i| a[i] * b[i]).sum();
+            let product = |i: usize, j: usize| rows().map(|(a, b)| a[i] * b[j]).sum();
+            vec![
+                rows().flat_map(cross).collect(),
+                rows().map(dot).collect(),
+                a.iter().flat_map(|x| [1.0, *x, x * x]).collect(),
+                vec![product(0, 1), product(1, 2)],
+            ]
         }),
         tolerance: SOLVED,
         kinks: &[],

@@ -62,9 +62,9 @@ fn ordered<B: Backend>(
 pub(super) fn eigh<B: Backend>(x: &Tensor<B>) -> [Tensor<B>; 2] {
     static ROTATE: FusedMany<3, 2> =
         FusedMany::new("eigh_rotate", |[p, q, off]| rotation(p, q, off, off.eq(0.0)));
-    // Whether an element off the diagonal is more than what rounding leaves of it.
+    // Whether an element off the diagonal is more than what rounding leaves of it, or not a number to compare.
     static LEFT: FusedWith<3, 1> = FusedWith::new("eigh_left", |[x, on, most], [tolerance]| {
-        !on & x.abs().gt(most * tolerance)
+        !on & !(x.abs().le(most * tolerance) & most.lt(f64::INFINITY))
     });
     static ABS: Fused<1> = Fused::new("abs", |[x]| x.abs());
     let [n, _] = sizes(x);
@@ -83,11 +83,13 @@ pub(super) fn eigh<B: Backend>(x: &Tensor<B>) -> [Tensor<B>; 2] {
     let on = Tensor::<B>::eye(m, (x.device(), DType::Bool));
     let (columns, rows) = (tournament::<B>(m, 0, x.device()), tournament::<B>(m, m, x.device()));
     let every: Vec<usize> = (0..x.rank()).collect();
+    let mut converged = false;
     for _ in 0..SWEEPS {
         let top = w.narrow(-2, 0, m);
         let most = ABS.reduce(ReduceOp::Max, [&top], &every[every.len() - 2..]);
         let tolerance = 8.0 * epsilon(x.dtype());
         if LEFT.reduce(ReduceOp::Any, [&top, &on, &most], [tolerance], &every).item() == 0.0 {
+            converged = true;
             break;
         }
         for _ in 0..m - 1 {
@@ -102,7 +104,10 @@ pub(super) fn eigh<B: Backend>(x: &Tensor<B>) -> [Tensor<B>; 2] {
             turn([&upper, &lower], [&c.unsqueeze(-1), &s.unsqueeze(-1)]);
         }
     }
-    let values = corner(&w).diagonal(0, -2, -1).contiguous();
+    let mut values = corner(&w).diagonal(0, -2, -1).contiguous();
+    if !converged {
+        values = values.full_like(f64::NAN);
+    }
     let vectors = w.narrow(-2, m, n).narrow(-1, 0, n);
     let (values, mut vectors) = ordered(&values, &[vectors], false);
     [values, vectors.remove(0)]
@@ -165,6 +170,7 @@ fn orthogonalized<B: Backend>(x: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
     let epsilon = epsilon(x.dtype());
     let floor = (ABS.reduce(ReduceOp::Max, [x], &dims) * epsilon).square();
     let order = tournament::<B>(m, 0, x.device());
+    let mut converged = false;
     for _ in 0..SWEEPS {
         let mut worst = Tensor::zeros(shaped(x, &[1, half]), (x.device(), x.dtype()));
         for _ in 0..m - 1 {
@@ -178,8 +184,12 @@ fn orthogonalized<B: Backend>(x: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
             turn([&left, &right], [&c, &s]);
         }
         if worst.gt(epsilon * n.max(8) as f64).any().item() == 0.0 {
+            converged = true;
             break;
         }
+    }
+    if !converged {
+        w = w.full_like(f64::NAN);
     }
     (w.narrow(-2, 0, n).narrow(-1, 0, n), w.narrow(-2, n, n).narrow(-1, 0, n))
 }

@@ -1,7 +1,7 @@
 //! Matrices as products of simpler ones.
 
 use super::{factor, first_true, matrices, square};
-use crate::{Backend, Error, Factorization, Tensor, raise};
+use crate::{Backend, DType, Error, Factorization, Tensor, raise};
 
 /// How much of q a QR decomposition gives: `mode` of `torch.linalg.qr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,44 @@ pub fn cholesky<B: Backend>(a: &Tensor<B>) -> Tensor<B> {
     l
 }
 
+/// Upper triangular u with `uᵀ · u = a`: `torch.linalg.cholesky` with `upper=True`. The upper triangle of a is read.
+///
+/// # Panics
+/// As [`cholesky`].
+#[track_caller]
+pub fn cholesky_upper<B: Backend>(a: &Tensor<B>) -> Tensor<B> {
+    square("cholesky", a);
+    cholesky(&a.transpose(-2, -1)).transpose(-2, -1)
+}
+
+/// l and u of square matrices in one, and the order of rows `[…, n]`, `i64`, with `l · u = a[order]`: as
+/// `torch.linalg.lu_factor`, which has LAPACK's pivots instead of the order. Below the diagonal is l, whose own diagonal is
+/// ones; the rest is u. For [`lu_solve`](super::lu_solve), as often as there are right sides.
+///
+/// # Panics
+/// If the matrices are not square, or not `f32` or `f64`.
+#[track_caller]
+pub fn lu_factor<B: Backend>(a: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+    square("lu_factor", a);
+    let [lu, order] = factor(a, Factorization::Lu);
+    (lu, order)
+}
+
+/// A permutation p, lower triangular l with ones on its diagonal and upper triangular u, `a = p · l · u`, of square
+/// matrices: `torch.linalg.lu`.
+///
+/// # Panics
+/// If the matrices are not square, or not `f32` or `f64`.
+#[track_caller]
+pub fn lu<B: Backend>(a: &Tensor<B>) -> (Tensor<B>, Tensor<B>, Tensor<B>) {
+    let n = square("lu", a);
+    let (lu, order) = lu_factor(a);
+    let on = (a.device(), a.dtype());
+    let rows = Tensor::arange(n, (a.device(), DType::I64)).unsqueeze(-1);
+    let p = rows.eq(&order.unsqueeze(-2)).to_dtype(a.dtype());
+    (p, lu.tril(-1) + Tensor::eye(n, on), lu.triu(0))
+}
+
 /// q with orthonormal columns and upper triangular r, `q · r = a`: `torch.linalg.qr`, with LAPACK's signs.
 ///
 /// The derivative is that of Walter and Lehmann 2018, "Algorithmic differentiation of linear algebra functions with
@@ -53,10 +91,12 @@ pub fn qr<B: Backend>(a: &Tensor<B>, mode: Qr) -> (Tensor<B>, Tensor<B>) {
 /// Eigenvalues `[…, n]` of symmetric matrices in ascending order, and their vectors as columns of `[…, n, n]`:
 /// `torch.linalg.eigh`.
 ///
-/// The derivative is that of Giles 2008, "An extended collection of matrix derivative results".
+/// The derivative is that of Giles 2008, "An extended collection of matrix derivative results". Waits for the device, to see
+/// whether it worked.
 ///
 /// # Panics
-/// If the matrices are not square, or not `f32` or `f64`.
+/// With [`Error::NotConverged`] if eigenvalues are not found, as of a matrix with NaN; if the matrices are not square, or not
+/// `f32` or `f64`.
 #[track_caller]
 pub fn eigh<B: Backend>(a: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
     square("eigh", a);
@@ -67,7 +107,7 @@ pub fn eigh<B: Backend>(a: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
 /// The eigenvalues of symmetric matrices in ascending order: `torch.linalg.eigvalsh`.
 ///
 /// # Panics
-/// If the matrices are not square, or not `f32` or `f64`.
+/// As [`eigh`].
 #[track_caller]
 pub fn eigvalsh<B: Backend>(a: &Tensor<B>) -> Tensor<B> {
     eigh(a).0
@@ -77,10 +117,12 @@ pub fn eigvalsh<B: Backend>(a: &Tensor<B>) -> Tensor<B> {
 /// `torch.linalg.svd`. With `full_matrices`, as PyTorch has it unless told otherwise, u is `[…, m, m]` and vᵀ
 /// `[…, n, n]`; else u is `[…, m, k]` and vᵀ `[…, k, n]`. No gradient flows through what `full_matrices` adds.
 ///
-/// The derivative is that of Giles 2008, "An extended collection of matrix derivative results".
+/// The derivative is that of Giles 2008, "An extended collection of matrix derivative results". Waits for the device, to see
+/// whether it worked.
 ///
 /// # Panics
-/// If these are not matrices of `f32` or `f64`.
+/// With [`Error::NotConverged`] if singular values are not found, as of a matrix with NaN; if these are not matrices of `f32`
+/// or `f64`.
 #[track_caller]
 pub fn svd<B: Backend>(a: &Tensor<B>, full_matrices: bool) -> (Tensor<B>, Tensor<B>, Tensor<B>) {
     let [m, n] = matrices("svd", a);
@@ -105,7 +147,7 @@ fn completed<B: Backend>(u: &Tensor<B>) -> Tensor<B> {
 /// The singular values in descending order: `torch.linalg.svdvals`.
 ///
 /// # Panics
-/// If these are not matrices of `f32` or `f64`.
+/// As [`svd`].
 #[track_caller]
 pub fn svdvals<B: Backend>(a: &Tensor<B>) -> Tensor<B> {
     svd(a, false).1

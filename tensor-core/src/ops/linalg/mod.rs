@@ -19,14 +19,18 @@ mod decompose;
 mod norms;
 mod powers;
 mod solve;
+mod vectors;
 
-pub use decompose::{Qr, cholesky, eigh, eigvalsh, qr, svd, svdvals};
+pub use decompose::{
+    Qr, cholesky, cholesky_upper, eigh, eigvalsh, lu, lu_factor, qr, svd, svdvals,
+};
 pub use norms::{MatrixNorm, cond, matrix_norm, matrix_rank, norm, vector_norm};
 pub use powers::{matrix_exp, matrix_power, multi_dot};
 pub use solve::{
-    Lstsq, cholesky_inverse, cholesky_solve, det, inv, logdet, lstsq, pinv, slogdet, solve,
-    solve_triangular,
+    Lstsq, cholesky_inverse, cholesky_solve, det, inv, logdet, lstsq, lu_solve, pinv, slogdet,
+    solve, solve_triangular,
 };
+pub use vectors::{cross, diagonal, matmul, vander, vecdot};
 
 use crate::{Backend, DType, Error, Factorization, Shape, Tensor, raise};
 
@@ -66,9 +70,19 @@ fn wrong<B: Backend>(op: &'static str, xs: &[&Tensor<B>], why: &str) -> ! {
     })
 }
 
-/// The factors of a kind that has `N`.
+/// The factors of a kind that has `N`. Eigenvalues and singular values must be finite: waits for the device, to see.
+#[track_caller]
 fn factor<B: Backend, const N: usize>(x: &Tensor<B>, kind: Factorization) -> [Tensor<B>; N] {
     let made: Vec<_> = B::factor(x, kind).into_iter().collect();
+    let values = match kind {
+        Factorization::Eigh => Some(&made[0]),
+        Factorization::Svd | Factorization::Pinv { .. } => Some(&made[1]),
+        _ => None,
+    };
+    let unfound = values.and_then(|values| first_true(&values.detach().isfinite().logical_not()));
+    if let Some((batch, _)) = unfound {
+        raise(Error::NotConverged { op: kind.name(), batch });
+    }
     made.try_into().expect("each kind has its number of factors")
 }
 

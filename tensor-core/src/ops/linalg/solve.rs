@@ -1,6 +1,6 @@
 //! Linear equations, inverses and determinants.
 
-use super::{factor, first_true, identity, matrices, square, together, wrong};
+use super::{factor, first_true, identity, lu_factor, matrices, square, together, wrong};
 use crate::{Backend, DType, Error, Factorization, Fused, ReduceOp, Tensor, raise};
 
 /// The solution x of `a · x = b` for square a `[…, n, n]` and b `[…, n]` (one vector for each matrix) or
@@ -22,11 +22,24 @@ pub fn solve<B: Backend>(a: &Tensor<B>, b: &Tensor<B>) -> Tensor<B> {
 #[track_caller]
 fn solve_with<B: Backend>(op: &'static str, a: &Tensor<B>, b: &Tensor<B>) -> Tensor<B> {
     rows(op, a, b);
-    let [lu, order] = factor(a, Factorization::Lu);
+    let (lu, order) = lu_factor(a);
     regular(op, &lu);
-    let (lu, b) = together(op, &lu, b);
-    let order = order.unsqueeze(-1).expand(b.shape());
-    let b = b.gather(-2, &order);
+    lu_solve(&lu, &order, b)
+}
+
+/// The solution x of `a · x = b`, given what [`lu_factor`] makes of a: `torch.linalg.lu_solve`, with the order of rows where
+/// that takes LAPACK's pivots. Leading dims broadcast. A zero on the diagonal gives infinities or NaN.
+///
+/// # Panics
+/// If the sizes do not fit, dtypes or devices differ, or the dtype is not `f32` or `f64`.
+#[track_caller]
+pub fn lu_solve<B: Backend>(lu: &Tensor<B>, order: &Tensor<B>, b: &Tensor<B>) -> Tensor<B> {
+    rows("lu_solve", lu, b);
+    if *order.dims() != lu.dims()[..lu.rank() - 1] {
+        wrong("lu_solve", &[lu, order], "lu […, n, n] and the order of its rows […, n] are wanted");
+    }
+    let (lu, b) = together("lu_solve", lu, b);
+    let b = b.gather(-2, &order.unsqueeze(-1).expand(b.shape()));
     B::solve_triangular(&lu, &B::solve_triangular(&lu, &b, false, true), true, false)
 }
 
