@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "faer")]
-use kiln_tensor_core::Factorization;
 use kiln_tensor_core::{
-    AttentionSpec, Backend, ConvSpec, DType, HostMemory, Kernel, Layout, MemoryStats, Outputs,
-    Placed, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
+    AttentionSpec, Backend, ConvSpec, DType, Factorization, HostMemory, Kernel, Layout,
+    MemoryStats, Outputs, Placed, PoolSpec, ReduceOp, ScanOp, ScatterOp, Shape, Tensor, ViewOp,
 };
 
-#[cfg(feature = "faer")]
-use crate::kernels::linalg;
 use crate::kernels::{
-    attention, batch_norm, cat, conv, index, layer_norm, map, matmul, nonzero, pool, reduce,
-    rms_norm, scan, softmax, sort,
+    attention, batch_norm, cat, conv, index, layer_norm, linalg, map, matmul, nonzero, pool,
+    reduce, rms_norm, scan, softmax, sort,
 };
 use crate::storage::{self, Fresh, Storage};
 use crate::{Cpu, CpuDevice};
@@ -327,12 +323,10 @@ impl Backend for Cpu {
         batch_norm::batch_norm_grad(grad, x, mean, var, weight, eps)
     }
 
-    #[cfg(feature = "faer")]
     fn factor(x: &Tensor<Self>, kind: Factorization) -> Outputs<Self> {
         linalg::factor(x, kind)
     }
 
-    #[cfg(feature = "faer")]
     fn solve_triangular(
         a: &Tensor<Self>,
         b: &Tensor<Self>,

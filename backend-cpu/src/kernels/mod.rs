@@ -9,7 +9,6 @@ pub(crate) mod expr;
 pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
-#[cfg(feature = "faer")]
 pub(crate) mod linalg;
 pub(crate) mod map;
 pub(crate) mod math;

@@ -64,7 +64,7 @@ pub fn lu<B: Backend>(a: &Tensor<B>) -> (Tensor<B>, Tensor<B>, Tensor<B>) {
     let (lu, order) = lu_factor(a);
     let on = (a.device(), a.dtype());
     let rows = Tensor::arange(n, (a.device(), DType::I64)).unsqueeze(-1);
-    let p = rows.eq(&order.unsqueeze(-2)).to_dtype(a.dtype());
+    let p = rows.eq(order.unsqueeze(-2)).to_dtype(a.dtype());
     (p, lu.tril(-1) + Tensor::eye(n, on), lu.triu(0))
 }
 
