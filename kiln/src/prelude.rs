@@ -16,8 +16,8 @@ pub use crate::nn::{
     BagMode, Checkpointed, Forward, Module, ModuleDict, ModuleExt, ModuleList, RnnNonlinearity,
     TransformerActivation, TransformerOptions, checkpoint_sequential,
     generate_square_subsequent_mask, init, length_mask, pack_padded_sequence, pack_sequence,
-    pad_packed_sequence, pad_sequence, spectral_norm, summary, unpack_sequence, update_bn,
-    weight_norm,
+    pad_packed_sequence, pad_sequence, parameters_to_vector, spectral_norm, summary,
+    unpack_sequence, update_bn, vector_to_parameters, weight_norm,
 };
 pub use crate::optim::{
     AdjustLr, AveragedModel, LineSearch, clip_grad_norm_, clip_grad_value_, lr_scheduler,

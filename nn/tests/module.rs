@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_autograd::{Autograd, Backward};
 use kiln_conformance::{Reference, ReferenceDevice};
-use kiln_nn::{Buffer, Forward, Hooks, Linear, Module, ModuleExt, Param};
+use kiln_nn::{
+    Buffer, Forward, Hooks, Linear, Module, ModuleExt, Param, parameters_to_vector,
+    vector_to_parameters,
+};
 use kiln_tensor_core::{Backend, DType, Error, Tensor, catch};
 use parking_lot::Mutex;
 
@@ -297,6 +300,21 @@ fn a_parameter_is_a_leaf_of_floats() {
     assert!(param.tensor().grad_fn().is_none() && param.tensor().requires_grad());
     let integers = Tensor::<Ad>::zeros([2], (&ReferenceDevice, DType::I64));
     assert!(matches!(catch(|| Param::new(integers)), Err(Error::DType { .. })));
+}
+
+#[test]
+fn parameters_are_one_vector_and_back() {
+    let layer = Linear::<Ad>::new(2, 2, &ReferenceDevice);
+    let vector = parameters_to_vector(layer.parameters());
+    (&vector * &vector).sum().backward();
+    let [weight, bias] = [&layer.parameters()[0], &layer.parameters()[1]];
+    assert_eq!(weight.grad().unwrap().to_vec::<f32>(), (weight.tensor() * 2.0).to_vec::<f32>());
+    vector_to_parameters(&vec(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), layer.parameters());
+    assert_eq!(weight.tensor().to_vec::<f32>(), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(bias.tensor().to_vec::<f32>(), [5.0, 6.0]);
+    assert!(weight.tensor().grad_fn().is_none() && weight.requires_grad());
+    let short = catch(|| vector_to_parameters(&vec(&[1.0]), layer.parameters()));
+    assert!(matches!(short, Err(Error::Shape { op: "vector_to_parameters", .. })));
 }
 
 #[test]
