@@ -11,6 +11,7 @@ use kiln_tensor_core::{
 };
 use smallvec::{SmallVec, smallvec};
 
+use crate::composed;
 use crate::in_place::{self, inverse};
 use crate::meta::{Meta, Tracked, constant, handle, inner, inners, meta};
 use crate::node::{Saved, record, record_view, recording, results, wanted};
@@ -589,7 +590,11 @@ impl<B: Backend> Backend for Autograd<B> {
         meta(x).state.lock().grad = grad.map(Box::new);
     }
 
+    fn named(x: &Tensor<Self>, op: &'static str, inputs: &[&Tensor<Self>]) {
+        composed::name(x, op, inputs);
+    }
+
     fn grad_fn(x: &Tensor<Self>) -> Option<String> {
-        meta(x).state.lock().node.as_ref().map(|(node, _)| node.rule.name())
+        meta(x).state.lock().node.as_ref().map(|(node, _)| node.name())
     }
 }

@@ -10,6 +10,7 @@ mod anomaly;
 mod api;
 mod backend;
 mod checkpoint;
+mod composed;
 mod engine;
 mod function;
 pub mod functional;

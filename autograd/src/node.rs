@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::checkpoint::{self, Place};
+use crate::composed::Composed;
 use crate::hooks::Hooks;
 use crate::meta::{Base, Meta, constant, handle, inner, meta};
 use crate::mode::is_grad_enabled;
@@ -54,6 +55,8 @@ pub(crate) struct Node<B: Backend> {
     pub(crate) saved: Mutex<Option<SmallVec<[Saved<B>; 3]>>>,
     /// Hooks on the outputs' gradients.
     pub(crate) hooks: Mutex<Option<Box<Hooks<B>>>>,
+    /// Which operation it is the last step of, if that has several.
+    pub(crate) composed: Option<Composed>,
     /// Where it was called, if somebody looks for anomalies.
     pub(crate) called: Option<Box<Backtrace>>,
 }
@@ -169,7 +172,7 @@ impl<B: Backend> Saved<B> {
         let (tensor, now) = (self.tensor(), B::version(self.tensor()));
         if now != self.version {
             raise(Error::Autograd {
-                op: node.rule.name(),
+                op: node.name(),
                 why: format!(
                     "a tensor of shape {} that it saved for backward has been written to in place \
                      since ({} times); use the form without `_`, or write to a copy",
@@ -236,6 +239,7 @@ pub(crate) fn node<B: Backend>(
         rule: Box::new(rule),
         saved: Mutex::new(Some(saved)),
         hooks: Mutex::new(None),
+        composed: None,
         called: anomaly::called(),
     })
 }

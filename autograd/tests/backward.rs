@@ -1,5 +1,7 @@
 //! Backward, `grad`, switches, hooks, and what they refuse.
 
+mod reference;
+
 use kiln_autograd::{
     Autograd, Backward, BackwardOptions, GradOptions, grad, gradcheck, gradgradcheck, no_grad,
     set_grad_enabled,

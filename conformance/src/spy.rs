@@ -229,6 +229,10 @@ impl<B: Backend> Backend for Spy<B> {
         B::name()
     }
 
+    fn named(_: &Tensor<Self>, _: &'static str, _: &[&Tensor<Self>]) {
+        count("named");
+    }
+
     fn upload(bytes: &[u8], shape: &Shape, dtype: DType, device: &B::Device) -> Tensor<Self> {
         count("upload");
         B::upload(bytes, shape, dtype, device).lift()

@@ -234,6 +234,7 @@ const ANSWERED: &[(&str, &str)] = &[
     ("detach", "tracking is the wrapper's"),
     ("grad", "tracking is the wrapper's"),
     ("set_grad", "tracking is the wrapper's"),
+    ("named", "tracking is the wrapper's"),
     ("grad_fn", "tracking is the wrapper's"),
 ];
 

@@ -1,5 +1,6 @@
 //! The table is whole: every elementwise op, every primitive and every method that users call has a row.
 
+
 use std::collections::BTreeSet;
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,7 @@ const NO_PRIMITIVES: &[&str] = &[
     "detach",
     "grad",
     "set_grad",
+    "named",
     "grad_fn",
 ];
 
@@ -113,6 +115,7 @@ const NO_OPS: &[(&str, &str)] = &[
     ("detach", "tracking: autograd's tests"),
     ("grad", "tracking: autograd's tests"),
     ("set_grad", "tracking: autograd's tests"),
+    ("named", "tracking: autograd's tests"),
     ("grad_fn", "tracking: autograd's tests"),
     ("from_slice", "numbers of the program: every row's operands come through `upload`"),
     ("from_shared", "memory of the program: the storage tests of each backend"),

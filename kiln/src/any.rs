@@ -459,6 +459,8 @@ impl Backend for Any {
 
     fn set_grad(_: &Tensor<Any>, _: Option<Tensor<Any>>) {}
 
+    fn named(_: &Tensor<Any>, _: &'static str, _: &[&Tensor<Any>]) {}
+
     fn grad_fn(_: &Tensor<Any>) -> Option<String> {
         None
     }

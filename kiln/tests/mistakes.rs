@@ -176,7 +176,7 @@ fn backward_of_what_has_no_gradient() {
     loss.backward();
     assert_eq!(
         told(|| loss.backward()),
-        "ViewBackward: backward has been through this graph already and freed what it had saved; \
+        "SumBackward: backward has been through this graph already and freed what it had saved; \
          the first time, pass retain_graph(true)"
     );
     assert_eq!(

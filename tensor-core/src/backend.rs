@@ -553,6 +553,12 @@ pub trait Backend: Sized + Clone + Debug + Send + Sync + 'static {
         let _ = (x, grad);
     }
 
+    /// Says that `x`, which nobody else has seen, is what the operation `op` has made of `inputs` in several steps: so
+    /// graphs call it, and leave out what lies between.
+    fn named(x: &Tensor<Self>, op: &'static str, inputs: &[&Tensor<Self>]) {
+        let _ = (x, op, inputs);
+    }
+
     /// The name of the operation that made `x`, as in `AddBackward`, if it was recorded.
     fn grad_fn(x: &Tensor<Self>) -> Option<String> {
         let _ = x;

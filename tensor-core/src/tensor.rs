@@ -266,6 +266,22 @@ impl<B: Backend> Tensor<B> {
         B::set_grad(self, grad);
     }
 
+    /// Says that this is what the operation `op` has made of `inputs`, in several steps: `grad_fn` and drawings of the
+    /// graph call it so and leave out what lies between. Does nothing for a tensor that others hold too.
+    ///
+    /// ```
+    /// use kiln_tensor_core::{Backend, Tensor};
+    /// fn rms<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
+    ///     x.square().mean().sqrt().named("rms", &[x]) // its `grad_fn` is `RmsBackward`
+    /// }
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn named(self, op: &'static str, inputs: &[&Self]) -> Self {
+        B::named(&self, op, inputs);
+        self
+    }
+
     /// The name of the recorded operation that made this tensor.
     pub fn grad_fn(&self) -> Option<String> {
         B::grad_fn(self)

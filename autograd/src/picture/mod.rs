@@ -50,7 +50,7 @@ impl<B: Backend> GradFn<B> {
     /// Its name: `AddBackward`, or `AccumulateGrad` for a leaf.
     pub fn name(&self) -> String {
         match &self.0 {
-            Edge::Node(node, _) => node.rule.name(),
+            Edge::Node(node, _) => node.name(),
             Edge::Leaf(_) => "AccumulateGrad".into(),
         }
     }
@@ -58,7 +58,9 @@ impl<B: Backend> GradFn<B> {
     /// Where gradients go from here, in the order of the operation's inputs: nothing for an input that has none.
     pub fn next_functions(&self) -> Vec<Option<GradFn<B>>> {
         match &self.0 {
-            Edge::Node(node, _) => node.edges.iter().map(|edge| edge.clone().map(GradFn)).collect(),
+            Edge::Node(node, _) => {
+                node.leads_to().into_iter().map(|edge| edge.map(GradFn)).collect()
+            }
             Edge::Leaf(_) => Vec::new(),
         }
     }
@@ -169,8 +171,8 @@ fn sketch<B: Backend, N: ToString, T: Borrow<Tensor<Autograd<B>>>>(
         }
     }
     while let Some((to, node)) = pen.pending.pop_front() {
-        for edge in node.edges.iter().flatten() {
-            let from = pen.visit(edge);
+        for edge in node.leads_to().into_iter().flatten() {
+            let from = pen.visit(&edge);
             pen.sketch.edges.push((from, to));
         }
     }
@@ -203,7 +205,7 @@ impl<B: Backend> Pen<B> {
         }
         let at = match edge {
             Edge::Node(node, _) => {
-                let at = self.draw(vec![node.rule.name()], Kind::Operation);
+                let at = self.draw(vec![node.name()], Kind::Operation);
                 self.pending.push_back((at, node.clone()));
                 at
             }

@@ -42,16 +42,20 @@ impl Rule for Reduce {
     }
 }
 
-/// Equal extrema share the gradient, as `torch.amax` has it.
+/// Equal extrema share the gradient, as `torch.amax` has it; so do NaN.
 fn extremum_grad<T: Backend>(
     grad: &Tensor<T>,
     x: &Tensor<T>,
     y: &Tensor<T>,
     dims: &[usize],
 ) -> Tensor<T> {
-    static TIES: Fused<2> = Fused::new("ties", |[x, y]: [Val<'_>; 2]| x.eq(y).cast(x.dtype()));
-    static SHARE: Fused<4> =
-        Fused::new("share", |[g, x, y, count]: [Val<'_>; 4]| x.eq(y).select(g / count, g.lit(0.0)));
+    fn is<'a>(x: Val<'a>, y: Val<'a>) -> Val<'a> {
+        x.eq(y) | (x.is_nan() & y.is_nan())
+    }
+    static TIES: Fused<2> = Fused::new("ties", |[x, y]: [Val<'_>; 2]| is(x, y).cast(x.dtype()));
+    static SHARE: Fused<4> = Fused::new("share", |[g, x, y, count]: [Val<'_>; 4]| {
+        is(x, y).select(g / count, g.lit(0.0))
+    });
     let count = TIES.reduce(ReduceOp::Sum, [&x.detach(), &y.detach()], dims);
     SHARE.call([grad, x, y, &count])
 }

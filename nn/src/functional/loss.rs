@@ -4,13 +4,18 @@ use kiln_tensor_core::{
     Backend, DType, Error, Fused, FusedWith, Reduction, ScatterOp, Shape, Tensor, autocast, raise,
 };
 
-/// What becomes of the losses of the elements.
+/// What becomes of the losses of the elements, which `op` has made of `inputs`.
 #[track_caller]
-fn reduced<B: Backend>(op: &'static str, losses: Tensor<B>, reduction: Reduction) -> Tensor<B> {
+fn reduced<B: Backend>(
+    op: &'static str,
+    inputs: &[&Tensor<B>],
+    losses: Tensor<B>,
+    reduction: Reduction,
+) -> Tensor<B> {
     match reduction {
-        Reduction::None => losses,
-        Reduction::Mean => losses.mean(),
-        Reduction::Sum => losses.sum(),
+        Reduction::None => losses.named(op, inputs),
+        Reduction::Mean => losses.mean().named(op, inputs),
+        Reduction::Sum => losses.sum().named(op, inputs),
         Reduction::BatchMean => raise(Error::Argument {
             op,
             why: "the batch mean is for kl_div only; use Mean or Sum".into(),
@@ -58,7 +63,7 @@ pub fn poisson_nll_loss<B: Backend>(
         false => PLAIN.call([input, target], [eps]),
     };
     let loss = if full { STIRLING.call([&loss, target]) } else { loss };
-    reduced("poisson_nll_loss", loss, reduction)
+    reduced("poisson_nll_loss", &[input, target], loss, reduction)
 }
 
 /// `½·(ln v + (x − y)² / v)` for variances `v` of at least `eps`, which broadcast; `full` adds `½·ln 2π`. The bound
@@ -86,7 +91,12 @@ pub fn gaussian_nll_loss<B: Backend>(
     };
     let below = (var.clamp_min(eps) - &var).detach();
     let more = if full { std::f64::consts::TAU.ln() * 0.5 } else { 0.0 };
-    reduced("gaussian_nll_loss", LOSS.call([input, target, &(var + below)], [more]), reduction)
+    reduced(
+        "gaussian_nll_loss",
+        &[input, target, &var],
+        LOSS.call([input, target, &(&var + below)], [more]),
+        reduction,
+    )
 }
 
 /// `x` where `y` is 1, `max(0, margin − x)` where it is −1.
@@ -110,7 +120,12 @@ pub fn hinge_embedding_loss<B: Backend>(
         y.ne(1.0).select((margin - x).relu(), zero) + y.ne(-1.0).select(x, zero)
     });
     alike("hinge_embedding_loss", input, &[target]);
-    reduced("hinge_embedding_loss", LOSS.call([input, target], [margin]), reduction)
+    reduced(
+        "hinge_embedding_loss",
+        &[input, target],
+        LOSS.call([input, target], [margin]),
+        reduction,
+    )
 }
 
 /// `ln(1 + exp(−y·x))`
@@ -128,7 +143,7 @@ pub fn soft_margin_loss<B: Backend>(
     }
     static LOSS: Fused<2> = Fused::new("soft_margin_loss", |[x, y]| (-(x * y)).softplus());
     alike("soft_margin_loss", input, &[target]);
-    reduced("soft_margin_loss", LOSS.call([input, target]), reduction)
+    reduced("soft_margin_loss", &[input, target], LOSS.call([input, target]), reduction)
 }
 
 /// `max(0, −y·(x₁ − x₂) + margin)`; operands broadcast.
@@ -150,7 +165,12 @@ pub fn margin_ranking_loss<B: Backend>(
     }
     static LOSS: FusedWith<3, 1> =
         FusedWith::new("margin_ranking_loss", |[a, b, y], [margin]| (margin - y * (a - b)).relu());
-    reduced("margin_ranking_loss", LOSS.call([input1, input2, target], [margin]), reduction)
+    reduced(
+        "margin_ranking_loss",
+        &[input1, input2, target],
+        LOSS.call([input1, input2, target], [margin]),
+        reduction,
+    )
 }
 
 /// The mean over the classes (the last dim) of `−weight·(y·ln sigmoid(x) + (1 − y)·ln sigmoid(−x))`.
@@ -170,7 +190,7 @@ pub fn multilabel_soft_margin_loss<B: Backend>(
     alike("multilabel_soft_margin_loss", input, &[target]);
     let loss = LOSS.call([input, target]);
     let loss = weight.map_or(loss.clone(), |weight| loss * weight);
-    reduced("multilabel_soft_margin_loss", loss.mean_dims([-1], false), reduction)
+    reduced("multilabel_soft_margin_loss", &[input, target], loss.mean_dims([-1], false), reduction)
 }
 
 /// `Σ_j max(0, margin − x[y] + x[j])ᵖ · weight[y] / classes` over the classes `j` other than `y`, for `x` `[n, classes]` (or
@@ -203,7 +223,7 @@ pub fn multi_margin_loss<B: Backend>(
         let target = target.reshape([1]);
         let rows =
             multi_margin_loss(&input.unsqueeze(0), &target, p, margin, weight, Reduction::None);
-        return reduced(op, rows.squeeze(0), reduction);
+        return reduced(op, &[input], rows.squeeze(0), reduction);
     }
     let (index, classes) = (target.to_dtype(DType::I64).unsqueeze(1), input.size(1));
     let own = input.gather(1, &index);
@@ -214,7 +234,7 @@ pub fn multi_margin_loss<B: Backend>(
         Some(weight) => terms * weight.index_select(0, &index.squeeze(1)).unsqueeze(1),
         None => terms,
     };
-    reduced(op, terms.mean_dims([1], false), reduction)
+    reduced(op, &[input], terms.mean_dims([1], false), reduction)
 }
 
 /// `Σ max(0, 1 − x[t] + x[j]) / classes` over the targets `t` of a sample and the classes `j` that are none, for `x`
@@ -240,7 +260,7 @@ pub fn multilabel_margin_loss<B: Backend>(
     if input.rank() == 1 {
         let rows =
             multilabel_margin_loss(&input.unsqueeze(0), &target.unsqueeze(0), Reduction::None);
-        return reduced(op, rows.squeeze(0), reduction);
+        return reduced(op, &[input], rows.squeeze(0), reduction);
     }
     let (target, dtype) = (target.to_dtype(DType::I64), input.dtype());
     let counts = target.ge(0).to_dtype(DType::I64).cumprod(1);
@@ -251,7 +271,7 @@ pub fn multilabel_margin_loss<B: Backend>(
     let own = input.gather(1, &index).unsqueeze(2);
     let terms = LOSS.call([&input.unsqueeze(1), &own, &counts.unsqueeze(2), &is.unsqueeze(1)]);
     let classes = input.dims()[1] as f64;
-    reduced(op, terms.sum_dims([1, 2], false) / classes, reduction)
+    reduced(op, &[input], terms.sum_dims([1, 2], false) / classes, reduction)
 }
 
 /// `1 − cos(x₁, x₂)` where `y` is 1, `max(0, cos(x₁, x₂) − margin)` where it is −1, for `x₁` and `x₂` `[n, size]` (or
@@ -281,7 +301,7 @@ pub fn cosine_embedding_loss<B: Backend>(
     let sum = |x: Tensor<B>| x.sum_dims([-1], false);
     let (a, b) = (sum(input1.square()), sum(input2.square()));
     let loss = LOSS.call([&sum(input1 * input2), &a, &b, target], [margin]);
-    reduced("cosine_embedding_loss", loss, reduction)
+    reduced("cosine_embedding_loss", &[input1, input2, target], loss, reduction)
 }
 
 /// `max(0, d(anchor, positive) − d(anchor, negative) + margin)` for a distance `d`; with `swap` the negative may be as
@@ -301,7 +321,12 @@ pub fn triplet_margin_with_distance_loss<B: Backend>(
         FusedWith::new("triplet_margin_loss", |[near, far], [margin]| (near - far + margin).relu());
     let (near, far) = (distance(anchor, positive), distance(anchor, negative));
     let far = if swap { far.minimum(distance(positive, negative)) } else { far };
-    reduced("triplet_margin_loss", LOSS.call([&near, &far], [margin]), reduction)
+    reduced(
+        "triplet_margin_loss",
+        &[anchor, positive, negative],
+        LOSS.call([&near, &far], [margin]),
+        reduction,
+    )
 }
 
 /// How little something is that cannot be: small enough that its exponential is 0, and finite, so that differences
@@ -345,7 +370,7 @@ pub fn ctc_loss<B: Backend>(
         let length = target_lengths.first().copied().unwrap_or(1).max(1) as f64;
         return match reduction {
             Reduction::Mean => loss.squeeze(0) / length,
-            reduction => reduced(op, loss.squeeze(0), reduction),
+            reduction => reduced(op, &[log_probs], loss.squeeze(0), reduction),
         };
     }
     let wrong = |why: String| -> ! {
@@ -419,10 +444,11 @@ pub fn ctc_loss<B: Backend>(
     let fallback = if zero_infinity { 0.0 } else { f64::INFINITY };
     let losses = losses.masked_fill(&impossible, fallback).to_dtype(log_probs.dtype());
     if reduction != Reduction::Mean {
-        return reduced(op, losses, reduction);
+        return reduced(op, &[log_probs], losses, reduction);
     }
     let counts: Vec<f64> = labels.iter().map(|labels| labels.len().max(1) as f64).collect();
-    (losses / Tensor::from_slice(&counts, [batch], device).to_dtype(log_probs.dtype())).mean()
+    let counts = Tensor::from_slice(&counts, [batch], device).to_dtype(log_probs.dtype());
+    (losses / counts).mean().named(op, &[log_probs])
 }
 
 /// The labels of each target.

@@ -70,7 +70,8 @@ pub fn cosine_similarity<B: Backend>(
         return cosine_similarity(&x1, &x2, dim, eps);
     }
     let norm = |x: &Tensor<B>| x.norm_dims(2.0, [dim], true).clamp_min(eps);
-    ((x1 / norm(x1)) * (x2 / norm(x2))).sum_dims([dim], false)
+    let cosines = ((x1 / norm(x1)) * (x2 / norm(x2))).sum_dims([dim], false);
+    cosines.named("cosine_similarity", &[x1, x2])
 }
 
 /// `‖x₁ − x₂ + eps‖ₚ` over the last dim; operands broadcast.
@@ -85,5 +86,5 @@ pub fn pairwise_distance<B: Backend>(
     eps: f64,
     keepdim: bool,
 ) -> Tensor<B> {
-    (x1 - x2 + eps).norm_dims(p, [-1], keepdim)
+    (x1 - x2 + eps).norm_dims(p, [-1], keepdim).named("pairwise_distance", &[x1, x2])
 }

@@ -137,7 +137,8 @@ impl<B: Backend> Forward for Embedding<B> {
         }
         let mut shape: Shape = x.shape().clone();
         shape.push(weight.dims()[1]);
-        rows.reshape_to(&shape)
+        rows = rows.reshape_to(&shape);
+        rows.named("embedding", &[&weight])
     }
 }
 

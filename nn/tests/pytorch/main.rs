@@ -1,6 +1,7 @@
 //! Every layer and loss gives PyTorch's outputs, gradients and statistics, in f64, and prints alike.
 
 mod images;
+mod kinks;
 mod layers;
 mod losses;
 mod sequences;

@@ -15,7 +15,7 @@ pub(crate) fn cast_program(from: DType, to: DType) -> &'static Expr {
 impl<B: Backend> Tensor<B> {
     /// New elements, contiguous.
     pub fn copy(&self) -> Self {
-        self.converted(self.dtype())
+        self.converted(self.dtype()).named("copy", &[self])
     }
 
     /// This tensor if it is contiguous, else a contiguous copy.

@@ -44,7 +44,7 @@ impl<B: Backend> Tensor<B> {
         }
         let (product, indices) = summed(product, indices, &plan.output);
         let order: Vec<isize> = plan.output.iter().map(|i| place(&indices, i) as isize).collect();
-        product.permute(order)
+        product.permute(order).named("einsum", operands)
     }
 }
 

@@ -50,7 +50,7 @@ impl<B: Backend> Tensor<B> {
         let at = all[0].dim_below("stack", dim, all[0].rank() + 1);
         let rows: Vec<Self> =
             all.iter().map(|x| x.to_dtype(dtype).unsqueeze(at as isize)).collect();
-        B::cat(&rows.iter().collect::<Vec<_>>(), at)
+        B::cat(&rows.iter().collect::<Vec<_>>(), at).named("stack", &all)
     }
 
     /// Parts of `size` along `dim`, the last one shorter where it does not divide. Views.
@@ -88,6 +88,7 @@ impl<B: Backend> Tensor<B> {
             .iter()
             .map(|&len| {
                 let part = self.view_as_op(&ViewOp::Slice { dim: at, start, len, step: 1 });
+                let part = part.named("split", &[self]);
                 start += len;
                 part
             })
@@ -118,7 +119,8 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn unbind(&self, dim: isize) -> Vec<Self> {
         let at = self.dim("unbind", dim);
-        (0..self.dims()[at]).map(|i| self.select(dim, i as isize)).collect()
+        let part = |i| self.select(dim, i as isize).named("unbind", &[self]);
+        (0..self.dims()[at]).map(part).collect()
     }
 
     /// The tensor repeated `counts[i]` times along dim `i`; more counts than dims add leading dims.
@@ -140,7 +142,8 @@ impl<B: Backend> Tensor<B> {
         let apart: Shape = sizes().flat_map(|size| [1, size]).collect();
         let spread: Shape = counts.iter().zip(sizes()).flat_map(|(&n, size)| [n, size]).collect();
         let joined: Shape = counts.iter().zip(sizes()).map(|(&n, size)| n * size).collect();
-        self.reshape_to(&apart).expand(spread).copy().reshape_to(&joined)
+        let all = self.reshape_to(&apart).expand(spread).copy().reshape_to(&joined);
+        all.named("repeat", &[self])
     }
 
     /// `repeat` that takes counts for the last dims only, where there are fewer than dims.
@@ -160,7 +163,8 @@ impl<B: Backend> Tensor<B> {
         let mut spread = self.shape().clone();
         spread.insert(at + 1, count);
         let joined = self.shape().with(at, self.dims()[at] * count);
-        self.unsqueeze(at as isize + 1).expand(spread).copy().reshape_to(&joined)
+        let all = self.unsqueeze(at as isize + 1).expand(spread).copy().reshape_to(&joined);
+        all.named("repeat_interleave", &[self])
     }
 
     /// Elements moved along `dims` by `shifts`; those that leave at one end enter at the other.
@@ -185,7 +189,7 @@ impl<B: Backend> Tensor<B> {
                 x = B::cat(&[&parts[1], &parts[0]], at);
             }
         }
-        x
+        x.named("roll", &[self])
     }
 }
 

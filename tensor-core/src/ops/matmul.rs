@@ -61,6 +61,7 @@ impl<B: Backend> Tensor<B> {
             B::matmul(&expanded(&a, m, k), &expanded(&b, k, n))
         };
         let out = if self.rank() == 1 { out.squeeze(-2) } else { out };
-        if other.rank() == 1 { out.squeeze(-1) } else { out }
+        let out = if other.rank() == 1 { out.squeeze(-1) } else { out };
+        out.named("matmul", &[self, other])
     }
 }

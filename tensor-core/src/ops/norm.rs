@@ -15,7 +15,7 @@ impl<B: Backend> Tensor<B> {
             return x.norm();
         }
         self.floats("norm");
-        self.p_norm(2.0, &self.every_dim(), false)
+        self.p_norm(2.0, &self.every_dim(), false).named("norm", &[self])
     }
 
     /// The `p`-norms along `dims`, (Σ|x|ᵖ)^(1/p); for ∞ and −∞ the largest and smallest |x|, for 0 the
@@ -30,7 +30,7 @@ impl<B: Backend> Tensor<B> {
         }
         self.floats("norm");
         let dims = self.reduced_dims("norm", dims.as_ref());
-        self.p_norm(p, &dims, keepdim)
+        self.p_norm(p, &dims, keepdim).named("norm", &[self])
     }
 
     fn p_norm(&self, p: f64, dims: &[usize], keepdim: bool) -> Self {

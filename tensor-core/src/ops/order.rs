@@ -154,6 +154,7 @@ impl<B: Backend> Tensor<B> {
         self.floats("logsumexp");
         let dims = self.reduced_dims("logsumexp", dims.as_ref());
         let out = crate::compose::logsumexp(self, &dims);
-        if keepdim { out } else { out.without(&dims) }
+        let out = if keepdim { out } else { out.without(&dims) };
+        out.named("logsumexp", &[self])
     }
 }

@@ -155,7 +155,7 @@ impl<B: Backend> Tensor<B> {
         let flat = self.reshape([-1]);
         let list = index.reshape([-1]);
         flat.check_list("take", &list);
-        B::index_select(&flat, 0, &list).reshape_to(index.shape())
+        B::index_select(&flat, 0, &list).reshape_to(index.shape()).named("take", &[self])
     }
 
     /// The elements where a mask is true, in row-major order, as a 1-d tensor. Mask and tensor broadcast.
@@ -170,7 +170,7 @@ impl<B: Backend> Tensor<B> {
         let shape = super::pointwise::broadcast("masked_select", self, mask);
         let x = self.expand(&shape).reshape([-1]);
         let places = B::nonzero(&mask.detach().expand(&shape).reshape([-1])).reshape([-1]);
-        B::index_select(&x, 0, &places)
+        B::index_select(&x, 0, &places).named("masked_select", &[self])
     }
 
     /// A copy with the elements where a mask is true replaced, in row-major order, by those of `src`.

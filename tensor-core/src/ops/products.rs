@@ -12,7 +12,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn mm(&self, other: &Self) -> Self {
         self.ranks("mm", [2, 2], other);
-        self.matmul(other)
+        self.matmul(other).named("mm", &[self, other])
     }
 
     /// The products of two batches of matrices, `[b, m, k] × [b, k, n]`.
@@ -25,7 +25,7 @@ impl<B: Backend> Tensor<B> {
         if self.dims()[0] != other.dims()[0] {
             self.unfit("bmm", other, "the batch sizes differ; `matmul` broadcasts them");
         }
-        self.matmul(other)
+        self.matmul(other).named("bmm", &[self, other])
     }
 
     /// The product of a matrix and a vector.
@@ -35,7 +35,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn mv(&self, vector: &Self) -> Self {
         self.ranks("mv", [2, 1], vector);
-        self.matmul(vector)
+        self.matmul(vector).named("mv", &[self, vector])
     }
 
     /// The inner product of two vectors, 0-d.
@@ -48,7 +48,7 @@ impl<B: Backend> Tensor<B> {
             return a.dot(&b);
         }
         self.ranks("dot", [1, 1], other);
-        self.matmul(other)
+        self.matmul(other).named("dot", &[self, other])
     }
 
     /// The outer product of two vectors, `out[i, j] = self[i] · other[j]`.
@@ -58,7 +58,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn outer(&self, other: &Self) -> Self {
         self.ranks("outer", [1, 1], other);
-        self.unsqueeze(1) * other
+        (self.unsqueeze(1) * other).named("outer", &[self, other])
     }
 
     /// Another name of [`Tensor::outer`].
@@ -80,7 +80,7 @@ impl<B: Backend> Tensor<B> {
         if let Some((_inside, [x, a, b])) = cast("addmm", [self, a, b]) {
             return x.addmm(&a, &b, beta, alpha);
         }
-        added("addmm", self, beta, scaled(a.mm(b), alpha))
+        added("addmm", self, beta, scaled(a.mm(b), alpha)).named("addmm", &[self, a, b])
     }
 
     /// `beta · self + alpha · a × b` for batches of matrices `a` and `b`; `self` broadcasts. Where `beta` is 0,
@@ -93,7 +93,7 @@ impl<B: Backend> Tensor<B> {
         if let Some((_inside, [x, a, b])) = cast("baddbmm", [self, a, b]) {
             return x.baddbmm(&a, &b, beta, alpha);
         }
-        added("baddbmm", self, beta, scaled(a.bmm(b), alpha))
+        added("baddbmm", self, beta, scaled(a.bmm(b), alpha)).named("baddbmm", &[self, a, b])
     }
 
     /// [`Tensor::addmm`], in place.

@@ -64,7 +64,8 @@ impl<B: Backend> Tensor<B> {
     /// If the elements are not floats, the dimension is out of range or empty, or `q` lies outside of 0 to 1.
     #[track_caller]
     pub fn quantile(&self, q: f64, dim: isize, keepdim: bool) -> Self {
-        self.quantiles(&[q], dim, keepdim, Interpolation::Linear).squeeze(0)
+        let one = self.quantiles(&[q], dim, keepdim, Interpolation::Linear).squeeze(0);
+        one.named("quantile", &[self])
     }
 
     /// Several quantiles at once, along a new first dimension.
@@ -87,7 +88,7 @@ impl<B: Backend> Tensor<B> {
             };
             KNOWN.call([&value, &last])
         };
-        self.stacked(q.iter().map(value).collect(), at, keepdim)
+        self.stacked(q.iter().map(value).collect(), at, keepdim).named("quantile", &[self])
     }
 
     /// `quantile` of the elements that are not NaN; NaN where all are.

@@ -277,7 +277,7 @@ impl<B: Backend> Tensor<B> {
         let shape: Shape =
             (0..self.rank()).map(|d| if d < 2 { self.dims()[d] } else { 1 }).collect();
         let ones = Self::ones(shape, (self.device(), self.dtype()));
-        self * ones.dropout(p, true)
+        (self * ones.dropout(p, true)).named("dropout_channels", &[self])
     }
 }
 

@@ -10,7 +10,7 @@ impl<B: Backend> Tensor<B> {
         if let Some((_inside, [x])) = cast("sum", [self]) {
             return x.sum();
         }
-        self.reduced(ReduceOp::Sum, &self.every_dim(), false)
+        self.reduced(ReduceOp::Sum, &self.every_dim(), false).named("sum", &[self])
     }
 
     /// The sums along `dims`. As in PyTorch, a list of no dims means all of them, here and in the other
@@ -24,7 +24,7 @@ impl<B: Backend> Tensor<B> {
             return x.sum_dims(dims, keepdim);
         }
         let dims = self.reduced_dims("sum", dims.as_ref());
-        self.reduced(ReduceOp::Sum, &dims, keepdim)
+        self.reduced(ReduceOp::Sum, &dims, keepdim).named("sum", &[self])
     }
 
     /// The sums that undo a broadcast from `shape` to this shape.
@@ -44,7 +44,7 @@ impl<B: Backend> Tensor<B> {
         if let Some((_inside, [x])) = cast("prod", [self]) {
             return x.prod();
         }
-        self.reduced(ReduceOp::Prod, &self.every_dim(), false)
+        self.reduced(ReduceOp::Prod, &self.every_dim(), false).named("prod", &[self])
     }
 
     /// The products along `dims`.
@@ -57,7 +57,7 @@ impl<B: Backend> Tensor<B> {
             return x.prod_dims(dims, keepdim);
         }
         let dims = self.reduced_dims("prod", dims.as_ref());
-        self.reduced(ReduceOp::Prod, &dims, keepdim)
+        self.reduced(ReduceOp::Prod, &dims, keepdim).named("prod", &[self])
     }
 
     /// The mean of all elements, NaN if there are none.
@@ -67,7 +67,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn mean(&self) -> Self {
         self.floats("mean");
-        self.averaged(&self.every_dim(), false)
+        self.averaged(&self.every_dim(), false).named("mean", &[self])
     }
 
     /// The means along `dims`.
@@ -78,7 +78,7 @@ impl<B: Backend> Tensor<B> {
     pub fn mean_dims(&self, dims: impl AsRef<[isize]>, keepdim: bool) -> Self {
         self.floats("mean");
         let dims = self.reduced_dims("mean", dims.as_ref());
-        self.averaged(&dims, keepdim)
+        self.averaged(&dims, keepdim).named("mean", &[self])
     }
 
     /// The variance of all elements, with Bessel's correction (divided by n − 1).
@@ -88,7 +88,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn var(&self) -> Self {
         self.floats("var");
-        self.variance(&self.every_dim(), 1.0, false)
+        self.variance(&self.every_dim(), 1.0, false).named("var", &[self])
     }
 
     /// The variances along `dims`, divided by n − `correction`. Taken in two passes, so that a mean far
@@ -100,7 +100,7 @@ impl<B: Backend> Tensor<B> {
     pub fn var_dims(&self, dims: impl AsRef<[isize]>, correction: f64, keepdim: bool) -> Self {
         self.floats("var");
         let dims = self.reduced_dims("var", dims.as_ref());
-        self.variance(&dims, correction, keepdim)
+        self.variance(&dims, correction, keepdim).named("var", &[self])
     }
 
     /// The standard deviation of all elements, with Bessel's correction. Its gradient is 0 where it is 0.
@@ -110,7 +110,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn std(&self) -> Self {
         self.floats("std");
-        SAFE_SQRT.call([&self.variance(&self.every_dim(), 1.0, false)])
+        SAFE_SQRT.call([&self.variance(&self.every_dim(), 1.0, false)]).named("std", &[self])
     }
 
     /// The standard deviations along `dims`: roots of `var_dims`.
@@ -121,7 +121,7 @@ impl<B: Backend> Tensor<B> {
     pub fn std_dims(&self, dims: impl AsRef<[isize]>, correction: f64, keepdim: bool) -> Self {
         self.floats("std");
         let dims = self.reduced_dims("std", dims.as_ref());
-        SAFE_SQRT.call([&self.variance(&dims, correction, keepdim)])
+        SAFE_SQRT.call([&self.variance(&dims, correction, keepdim)]).named("std", &[self])
     }
 
     /// The largest element; NaN if any is. Equal ones share the gradient.
@@ -355,7 +355,7 @@ impl<B: Backend> Tensor<B> {
                     .into(),
             });
         }
-        self.reduced(op, dims, keepdim)
+        self.reduced(op, dims, keepdim).named(name, &[self])
     }
 
     #[track_caller]
@@ -369,11 +369,12 @@ impl<B: Backend> Tensor<B> {
         let (x, at) = self.along(name, dim);
         let indices = x.extremum(name, op, &[at], true);
         let values = B::gather(&x, at, &indices);
-        if keepdim && self.rank() > 0 {
+        let (values, indices) = if keepdim && self.rank() > 0 {
             (values, indices)
         } else {
             (values.without(&[at]), indices.without(&[at]))
-        }
+        };
+        (values.named(name, &[self]), indices)
     }
 
     /// Without `dims`, which have size 1.

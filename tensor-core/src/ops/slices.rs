@@ -10,12 +10,17 @@ impl<B: Backend> Tensor<B> {
     /// If the dimension or the index is out of range.
     #[track_caller]
     pub fn select(&self, dim: isize, index: isize) -> Self {
-        let dim = self.dim("select", dim);
+        self.select_as("select", self.dim("select", dim), index)
+    }
+
+    /// `select`, in messages under the name of the operation that it is part of.
+    #[track_caller]
+    pub(super) fn select_as(&self, op: &'static str, dim: usize, index: isize) -> Self {
         let size = self.dims()[dim];
         let start = if index < 0 { index + size as isize } else { index };
         if start < 0 || start >= size as isize {
             raise(Error::Index {
-                op: "select",
+                op,
                 what: "index",
                 index: index as i64,
                 size,
@@ -24,7 +29,7 @@ impl<B: Backend> Tensor<B> {
             });
         }
         let one = ViewOp::Slice { dim, start: start as usize, len: 1, step: 1 };
-        self.view_as_op(&one).squeeze(dim as isize)
+        self.view_as_op(&one).squeeze(dim as isize).named("select", &[self])
     }
 
     /// Every `step`-th element of `dim` from `start` on, before `end`. Negative bounds count from the end,
@@ -56,11 +61,12 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn flip(&self, dims: impl AsRef<[isize]>) -> Self {
         let dims = self.sorted_dims("flip", dims.as_ref());
-        dims.into_iter().fold(self.clone(), |x, dim| {
+        let flipped = dims.into_iter().fold(self.clone(), |x, dim| {
             let len = x.dims()[dim];
             let start = len.saturating_sub(1);
             x.view_as_op(&ViewOp::Slice { dim, start, len, step: -1 })
-        })
+        });
+        flipped.named("flip", &[self])
     }
 
     /// Windows of `size` every `step` elements of `dim`, as a new last dimension.

@@ -143,7 +143,8 @@ impl<B: Backend> Tensor<B> {
                 why: "[…, n, m] and […, k, m] are wanted".into(),
             });
         }
-        (self.unsqueeze(-2) - other.unsqueeze(-3)).norm_dims(p, [-1], false)
+        let norms = (self.unsqueeze(-2) - other.unsqueeze(-3)).norm_dims(p, [-1], false);
+        norms.named("cdist", &[self, other])
     }
 
     /// Divided by the `p`-norms along `dim`, or by `eps` where these are smaller:
@@ -154,7 +155,7 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn normalize(&self, p: f64, dim: isize, eps: f64) -> Self {
         self.floats("normalize");
-        self / self.norm_dims(p, [dim], true).clamp_min(eps)
+        (self / self.norm_dims(p, [dim], true).clamp_min(eps)).named("normalize", &[self])
     }
 
     /// The slices along `dim` whose `p`-norm is above `maxnorm` brought down to it.
@@ -171,7 +172,7 @@ impl<B: Backend> Tensor<B> {
         let others: Vec<isize> =
             (0..self.rank()).filter(|&d| d != at).map(|d| d as isize).collect();
         let norm = if others.is_empty() { self.abs() } else { self.norm_dims(p, others, true) };
-        self * FACTOR.call([&norm], [maxnorm])
+        (self * FACTOR.call([&norm], [maxnorm])).named("renorm", &[self])
     }
 
     /// The product of the last dims, summed over these: `out[…, …] = Σ self[…, k] · other[…, k]`; with a number,

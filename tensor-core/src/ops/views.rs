@@ -81,7 +81,7 @@ impl<B: Backend> Tensor<B> {
         }
         let mut perm: smallvec::SmallVec<[usize; 6]> = (0..self.rank()).collect();
         perm.swap(a, b);
-        self.view_as_op(&ViewOp::Permute(perm))
+        self.view_as_op(&ViewOp::Permute(perm)).named("transpose", &[self])
     }
 
     /// The transpose of a matrix.
@@ -92,7 +92,7 @@ impl<B: Backend> Tensor<B> {
     pub fn t(&self) -> Self {
         match self.rank() {
             0 | 1 => self.clone(),
-            2 => self.transpose(0, 1),
+            2 => self.transpose(0, 1).named("t", &[self]),
             _ => raise(Error::Shape {
                 op: "t",
                 shapes: vec![self.shape().clone()],
@@ -153,7 +153,7 @@ impl<B: Backend> Tensor<B> {
         let at = self.dim_below("unsqueeze", dim, self.rank() + 1);
         let mut shape = self.shape().clone();
         shape.insert(at, 1);
-        self.view_as_op(&ViewOp::Reshape(shape))
+        self.view_as_op(&ViewOp::Reshape(shape)).named("unsqueeze", &[self])
     }
 
     /// Without dimension `dim`, if its size is 1.
@@ -168,7 +168,7 @@ impl<B: Backend> Tensor<B> {
         }
         let mut shape = self.shape().clone();
         shape.remove(at);
-        self.view_as_op(&ViewOp::Reshape(shape))
+        self.view_as_op(&ViewOp::Reshape(shape)).named("squeeze", &[self])
     }
 
     /// All elements of dimensions `start_dim ..= end_dim` in one dimension.
@@ -214,7 +214,7 @@ impl<B: Backend> Tensor<B> {
     /// Without all dimensions of size 1: `torch.squeeze` without a dim.
     pub fn squeeze_all(&self) -> Self {
         let ones: Vec<usize> = (0..self.rank()).filter(|&d| self.dims()[d] == 1).collect();
-        self.without(&ones)
+        self.without(&ones).named("squeeze", &[self])
     }
 
     /// Dimension `source` moved to place `destination`; the others keep their order.

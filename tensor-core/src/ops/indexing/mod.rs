@@ -43,7 +43,11 @@ impl<B: Backend> Tensor<B> {
     #[track_caller]
     pub fn i(&self, index: impl IntoIndex<B>) -> Self {
         let (view, tensors) = self.basic(index.into_index());
-        if tensors.iter().all(Option::is_none) { view } else { view.advanced(tensors).0 }
+        if tensors.iter().all(Option::is_none) {
+            view
+        } else {
+            view.advanced(tensors).0.named("index", &[self])
+        }
     }
 
     /// Overwrites the elements that an index names with `value`, a tensor that broadcasts to them or
@@ -141,7 +145,7 @@ impl<B: Backend> Tensor<B> {
         for item in items {
             let dim = tensors.len();
             match item {
-                IndexItem::At(at) => x = x.at(dim, at),
+                IndexItem::At(at) => x = x.select_as("index", dim, at),
                 IndexItem::Slice { start, end, step } => {
                     x = x.sliced(dim, start, end, step);
                     tensors.push(None);
@@ -168,7 +172,7 @@ impl<B: Backend> Tensor<B> {
                             let found = Self::zeros([usize::from(on)], (x.device(), DType::I64));
                             tensors.push(Some(found));
                         }
-                        Scalar::I64(at) => x = x.at(dim, at as isize),
+                        Scalar::I64(at) => x = x.select_as("index", dim, at as isize),
                         Scalar::F64(_) => no_index(index.dtype()),
                     }
                 }
@@ -180,24 +184,6 @@ impl<B: Backend> Tensor<B> {
         }
         tensors.resize(x.rank(), None);
         (x, tensors)
-    }
-
-    #[track_caller]
-    fn at(&self, dim: usize, at: isize) -> Self {
-        let size = self.dims()[dim];
-        let start = if at < 0 { at + size as isize } else { at };
-        if start < 0 || start >= size as isize {
-            raise(Error::Index {
-                op: "index",
-                what: "index",
-                index: at as i64,
-                size,
-                shape: self.shape().clone(),
-                called: None,
-            });
-        }
-        let slice = ViewOp::Slice { dim, start: start as usize, len: 1, step: 1 };
-        self.view_as_op(&slice).squeeze(dim as isize)
     }
 
     #[track_caller]

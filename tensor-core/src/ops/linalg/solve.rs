@@ -14,7 +14,7 @@ pub fn solve<B: Backend>(a: &Tensor<B>, b: &Tensor<B>) -> Tensor<B> {
     square("solve", a);
     // PyTorch's rule: a batch of vectors has the shape of the matrices without their last dim.
     if b.rank() == 1 || *b.dims() == a.dims()[..a.rank() - 1] {
-        return solve_with("solve", a, &b.unsqueeze(-1)).squeeze(-1);
+        return solve_with("solve", a, &b.unsqueeze(-1)).squeeze(-1).named("solve", &[a, b]);
     }
     solve_with("solve", a, b)
 }
@@ -24,7 +24,7 @@ fn solve_with<B: Backend>(op: &'static str, a: &Tensor<B>, b: &Tensor<B>) -> Ten
     rows(op, a, b);
     let (lu, order) = lu_factor(a);
     regular(op, &lu);
-    lu_solve(&lu, &order, b)
+    lu_solve(&lu, &order, b).named(op, &[a, b])
 }
 
 /// The solution x of `a · x = b`, given what [`lu_factor`] makes of a: `torch.linalg.lu_solve`, with the order of rows where
@@ -40,7 +40,8 @@ pub fn lu_solve<B: Backend>(lu: &Tensor<B>, order: &Tensor<B>, b: &Tensor<B>) ->
     }
     let (lu, b) = together("lu_solve", lu, b);
     let b = b.gather(-2, &order.unsqueeze(-1).expand(b.shape()));
-    B::solve_triangular(&lu, &B::solve_triangular(&lu, &b, false, true), true, false)
+    let low = B::solve_triangular(&lu, &b, false, true);
+    B::solve_triangular(&lu, &low, true, false)
 }
 
 /// Requires that `b` has the rows of square `a`.
@@ -134,7 +135,8 @@ fn parity<B: Backend>(order: &Tensor<B>, dtype: DType) -> Tensor<B> {
 pub fn det<B: Backend>(a: &Tensor<B>) -> Tensor<B> {
     square("det", a);
     let [lu, order] = factor(a, Factorization::Lu);
-    lu.diagonal(0, -2, -1).prod_dims([-1], false) * parity(&order, a.dtype())
+    let product = lu.diagonal(0, -2, -1).prod_dims([-1], false);
+    (product * parity(&order, a.dtype())).named("det", &[a])
 }
 
 /// The signs of the determinants (0 of singular matrices) and the logarithms of their absolute values (−∞ there):
@@ -152,7 +154,7 @@ pub fn slogdet<B: Backend>(a: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
     let last = diagonal.rank() - 1;
     let log = LOG.reduce(ReduceOp::Sum, [&diagonal], &[last]).squeeze(-1);
     let sign = SIGN.reduce(ReduceOp::Prod, [&diagonal.detach()], &[last]).squeeze(-1);
-    (sign * parity(&order, a.dtype()), log)
+    (sign * parity(&order, a.dtype()), log.named("slogdet", &[a]))
 }
 
 /// The logarithms of the determinants, NaN where those are negative: `torch.logdet`.

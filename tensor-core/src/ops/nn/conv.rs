@@ -32,7 +32,8 @@ impl<B: Backend> Tensor<B> {
             let why = "the (dilated) kernel is larger than the padded input";
             self.wrong_conv("conv", weight, bias, why.into());
         }
-        with_bias(B::conv(self, weight, spec), bias)
+        let operands: Vec<&Self> = [self, weight].into_iter().chain(bias).collect();
+        with_bias(B::conv(self, weight, spec), bias).named("conv", &operands)
     }
 
     /// The transpose of a convolution, also called deconvolution: `x` `[n, c, …]` (or `[c, …]`),
@@ -83,7 +84,9 @@ impl<B: Backend> Tensor<B> {
                 None => self.wrong_conv(op, weight, bias, "the padding removes everything".into()),
             }
         }
-        with_bias(B::conv_grad_input(self, weight, &shape, spec), bias)
+        let operands: Vec<&Self> = [self, weight].into_iter().chain(bias).collect();
+        let y = with_bias(B::conv_grad_input(self, weight, &shape, spec), bias);
+        y.named("conv_transpose", &operands)
     }
 
     #[track_caller]

@@ -19,18 +19,19 @@ pub enum Reduction {
 
 /// Runs a pointwise loss of `N` operands of one shape.
 macro_rules! pointwise_loss {
-    ($row:expr, $reduction:expr, $inputs:expr $(, $numbers:expr)?) => {{
+    ($op:expr, $row:expr, $reduction:expr, $inputs:expr $(, $numbers:expr)?) => {{
         let inputs = $inputs;
         let dims: Vec<usize> = (0..inputs[0].rank()).collect();
         match $reduction {
             Reduction::None => $row.call(inputs $(, $numbers)?),
             reduction => {
                 let sum = $row.reduce(ReduceOp::Sum, inputs $(, $numbers)?, &dims).reshape(());
-                match reduction {
+                let loss = match reduction {
                     Reduction::Mean => sum / inputs[0].numel() as f64,
                     Reduction::BatchMean => sum / inputs[0].dims().first().map_or(1, |&n| n) as f64,
                     _ => sum,
-                }
+                };
+                loss.named($op, &inputs)
             }
         }
     }};
@@ -48,7 +49,7 @@ impl<B: Backend> Tensor<B> {
         }
         static ROW: Fused<2> = Fused::new("mse_loss", |[x, y]| (x - y).square());
         self.check_loss("mse_loss", target, reduction);
-        pointwise_loss!(ROW, reduction, [self, target])
+        pointwise_loss!("mse_loss", ROW, reduction, [self, target])
     }
 
     /// `|x − y|`
@@ -62,7 +63,7 @@ impl<B: Backend> Tensor<B> {
         }
         static ROW: Fused<2> = Fused::new("l1_loss", |[x, y]| (x - y).abs());
         self.check_loss("l1_loss", target, reduction);
-        pointwise_loss!(ROW, reduction, [self, target])
+        pointwise_loss!("l1_loss", ROW, reduction, [self, target])
     }
 
     /// `(x − y)² / (2·beta)` where `|x − y| < beta`, else `|x − y| − beta / 2`.
@@ -83,7 +84,7 @@ impl<B: Backend> Tensor<B> {
         if beta == 0.0 {
             return self.l1_loss(target, reduction);
         }
-        pointwise_loss!(ROW, reduction, [self, target], [beta])
+        pointwise_loss!("smooth_l1_loss", ROW, reduction, [self, target], [beta])
     }
 
     /// `(x − y)² / 2` where `|x − y| ≤ delta`, else `delta·(|x − y| − delta / 2)` (Huber 1964).
@@ -101,7 +102,7 @@ impl<B: Backend> Tensor<B> {
         });
         self.check_loss("huber_loss", target, reduction);
         positive("huber_loss", "delta", delta, delta > 0.0);
-        pointwise_loss!(ROW, reduction, [self, target], [delta])
+        pointwise_loss!("huber_loss", ROW, reduction, [self, target], [delta])
     }
 
     /// `−(y·ln p + (1 − y)·ln(1 − p))` for probabilities `p`, with logarithms cut off at −100, as in
@@ -125,7 +126,7 @@ impl<B: Backend> Tensor<B> {
         });
         self.check_loss("binary_cross_entropy", target, reduction);
         let weight = self.weights("binary_cross_entropy", weight);
-        pointwise_loss!(ROW, reduction, [self, target, &weight])
+        pointwise_loss!("binary_cross_entropy", ROW, reduction, [self, target, &weight])
     }
 
     /// `binary_cross_entropy` of `sigmoid(x)`, without overflow; `pos_weight` multiplies the loss of
@@ -160,7 +161,12 @@ impl<B: Backend> Tensor<B> {
         let op = "binary_cross_entropy_with_logits";
         self.check_loss(op, target, reduction);
         let (weight, pos_weight) = (self.weights(op, weight), self.weights(op, pos_weight));
-        pointwise_loss!(ROW, reduction, [self, target, &weight, &pos_weight])
+        pointwise_loss!(
+            "binary_cross_entropy_with_logits",
+            ROW,
+            reduction,
+            [self, target, &weight, &pos_weight]
+        )
     }
 
     /// `y·(ln y − x)` for log-probabilities `x` and probabilities `y`, 0 where `y` is 0; with
@@ -183,9 +189,9 @@ impl<B: Backend> Tensor<B> {
         self.alike("kl_div", [target]);
         self.same_shape("kl_div", target);
         if log_target {
-            pointwise_loss!(LOG, reduction, [self, target])
+            pointwise_loss!("kl_div", LOG, reduction, [self, target])
         } else {
-            pointwise_loss!(PLAIN, reduction, [self, target])
+            pointwise_loss!("kl_div", PLAIN, reduction, [self, target])
         }
     }
 
@@ -209,7 +215,7 @@ impl<B: Backend> Tensor<B> {
         let rows = self.class_rows(op, target, weight, reduction);
         let flat = target.reshape([-1]);
         let (losses, weights) = picked(&rows, &flat, weight, ignore_index);
-        reduced(losses, &weights, target.shape(), reduction)
+        reduced(losses, &weights, target.shape(), reduction).named(op, &[self])
     }
 
     /// `nll_loss` of `log_softmax` over the classes, dim 1 of logits `[n, classes, …]` (or dim 0 of
@@ -252,9 +258,24 @@ impl<B: Backend> Tensor<B> {
         let op = "cross_entropy";
         positive(op, "label_smoothing", label_smoothing, (0.0..=1.0).contains(&label_smoothing));
         if target.dtype().is_float() {
-            return self.soft_cross_entropy(target, weight, label_smoothing, reduction);
+            let loss = self.soft_cross_entropy(target, weight, label_smoothing, reduction);
+            return loss.named(op, &[self, target]);
         }
-        let rows = self.class_rows(op, target, weight, reduction);
+        self.hard_cross_entropy(target, weight, ignore_index, label_smoothing, reduction)
+            .named(op, &[self])
+    }
+
+    /// Cross-entropy with classes for targets.
+    #[track_caller]
+    fn hard_cross_entropy(
+        &self,
+        target: &Self,
+        weight: Option<&Self>,
+        ignore_index: i64,
+        label_smoothing: f64,
+        reduction: Reduction,
+    ) -> Self {
+        let rows = self.class_rows("cross_entropy", target, weight, reduction);
         let flat = target.reshape([-1]);
         if weight.is_none() && label_smoothing == 0.0 {
             let losses = B::cross_entropy(&rows, &flat, ignore_index);

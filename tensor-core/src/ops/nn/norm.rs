@@ -88,12 +88,14 @@ impl<B: Backend> Tensor<B> {
         let [y, _, _] = B::layer_norm(&self.reshape_to(&rows), None, None, 1, eps);
         let y = y.reshape_to(self.shape());
         let rank = self.rank();
-        match (weight, bias) {
+        let y = match (weight, bias) {
             (Some(w), Some(b)) => BOTH.call([&y, &w.per_channel(rank), &b.per_channel(rank)]),
             (Some(w), None) => y * w.per_channel(rank),
             (None, Some(b)) => y + b.per_channel(rank),
             (None, None) => y,
-        }
+        };
+        let operands: Vec<&Self> = std::iter::once(self).chain(weight).chain(bias).collect();
+        y.named("group_norm", &operands)
     }
 
     /// Requires floats that end in the dims to normalise, and operands of that shape.
@@ -178,11 +180,14 @@ impl<B: Backend> Tensor<B> {
             Some(weight) => rstd * weight,
             None => rstd,
         };
-        let [mean, scale] = [mean, &scale].map(|x| x.per_channel(self.rank()));
-        match bias {
-            Some(bias) => SCALE.call([self, &mean, &scale, &bias.per_channel(self.rank())]),
-            None => PLAIN.call([self, &mean, &scale]),
-        }
+        let [middle, scale] = [mean, &scale].map(|x| x.per_channel(self.rank()));
+        let y = match bias {
+            Some(bias) => SCALE.call([self, &middle, &scale, &bias.per_channel(self.rank())]),
+            None => PLAIN.call([self, &middle, &scale]),
+        };
+        let operands: Vec<&Self> =
+            std::iter::once(self).chain(given.into_iter().flatten()).collect();
+        y.named("batch_norm", &operands)
     }
 
     /// Whether these are narrow floats and there are others, of `f32`.

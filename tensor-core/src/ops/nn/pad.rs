@@ -54,7 +54,7 @@ impl<B: Backend> Tensor<B> {
                 x = x.pad_dim(dim, before, after, mode);
             }
         }
-        x
+        x.named("pad", &[self])
     }
 
     fn pad_dim(&self, dim: usize, before: isize, after: isize, mode: PadMode) -> Self {

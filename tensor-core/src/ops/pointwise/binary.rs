@@ -78,8 +78,8 @@ binary! {
     bitwise_and bitwise_and_ Whole "Bits that both have." = |a, b| a & b;
     bitwise_or bitwise_or_ Whole "Bits that one has." = |a, b| a | b;
     bitwise_xor bitwise_xor_ Whole "Bits that exactly one has." = |a, b| a ^ b;
-    fmax fmax_ All "The larger; the other where one is NaN." = |a, b| a.is_nan().select(b, b.is_nan().select(a, a.max(b)));
-    fmin fmin_ All "The smaller; the other where one is NaN." = |a, b| a.is_nan().select(b, b.is_nan().select(a, a.min(b)));
+    fmax fmax_ All "The larger; the other where one is NaN." = |a, b| b.is_nan().select(a, a.is_nan().select(b, a.max(b)));
+    fmin fmin_ All "The smaller; the other where one is NaN." = |a, b| b.is_nan().select(a, a.is_nan().select(b, a.min(b)));
     xlogy xlogy_ All "a · ln b; 0 where a is 0, unless b is NaN." = |a, b| {
         let (a, b) = floats(a, b);
         let zero = a.eq(0.0) & (b.le(0.0) | b.is_inf());

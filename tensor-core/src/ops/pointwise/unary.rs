@@ -80,7 +80,8 @@ unary! {
     i1e i1e_ All "`i1`, times e^−|x|." = |x| x.i1e();
     logit logit_ All "ln (x / (1 − x)), the inverse of `sigmoid`; `logit_clamped` keeps away from its ends." = |x| {
         let x = x.cast(x.dtype().float());
-        (x / (x.lit(1.0) - x)).log()
+        // Apart, so that the derivative at 0 and 1 is ∞.
+        x.log() - (x.lit(1.0) - x).log()
     };
     signbit signbit_ All "Whether the sign is minus, as it is of −0. A NaN counts as positive." = |x| minus(x);
     angle angle_ All "π where x is below 0, else 0; NaN stays NaN." = |x| {
