@@ -113,7 +113,8 @@ pub trait Backward<B: Backend>: Sized {
         hook: impl Fn(&Self) -> Option<Self> + Send + Sync + 'static,
     ) -> HookHandle;
 
-    /// Makes backward store this tensor's gradient in its `grad` although it is not a leaf.
+    /// Makes backward store this tensor's gradient in its `grad` although it is not a leaf: what its hooks have made of it,
+    /// also those that are registered later.
     ///
     /// # Panics
     /// If this tensor does not require gradients.
@@ -186,17 +187,10 @@ impl<B: Backend> Backward<B> for Tensor<Autograd<B>> {
 
     #[track_caller]
     fn retain_grad(&self) {
-        if self.is_leaf() {
-            edge("retain_grad", self);
-            return;
+        if let Edge::Node(node, output) = edge("retain_grad", self) {
+            let mut hooks = node.hooks.lock();
+            hooks.get_or_insert_with(|| Box::new(Hooks::new())).keep(output, meta(self));
         }
-        let target = Arc::downgrade(meta(self));
-        self.register_hook(move |grad| {
-            if let Some(meta) = target.upgrade() {
-                engine::add_grad(&meta, grad.clone());
-            }
-            None
-        });
     }
 }
 

@@ -181,7 +181,7 @@ impl<B: Backend, M: Mode<B>> Engine<B, M> {
         };
         let Some(saved) = saved else {
             raise(Error::Autograd {
-                op: node.rule.name(),
+                op: node.name(),
                 why: "backward has been through this graph already and freed what it had saved; \
                       the first time, pass retain_graph(true)"
                     .into(),
@@ -195,7 +195,7 @@ impl<B: Backend, M: Mode<B>> Engine<B, M> {
         });
         let context = Context { saved: &saved, needs };
         let results = M::vjp(node, context, grads);
-        anomaly::check(|| node.rule.name(), node.called.as_deref(), &results);
+        anomaly::check(|| node.name(), node.called.as_deref(), &results);
         for (edge, grad) in node.edges.iter().zip(results) {
             if let (Some(edge), Some(grad)) = (edge, grad) {
                 self.deliver(edge, grad);
@@ -314,8 +314,13 @@ fn hooked<B: Backend, M: Mode<B>>(
     output: usize,
     grad: Tensor<M::Of>,
 ) -> Tensor<M::Of> {
-    let hooks = node.hooks.lock().as_ref().map(|hooks| hooks.of(output)).unwrap_or_default();
-    through::<B, M>(hooks, grad)
+    let found = node.hooks.lock().as_ref().map(|hooks| (hooks.of(output), hooks.keepers(output)));
+    let Some((hooks, keepers)) = found else { return grad };
+    let grad = through::<B, M>(hooks, grad);
+    for keeper in keepers {
+        add_grad(&keeper, M::raise(grad.clone()));
+    }
+    grad
 }
 
 fn leaf_hooked<B: Backend, M: Mode<B>>(meta: &Meta<B>, grad: Tensor<M::Of>) -> Tensor<M::Of> {
@@ -363,15 +368,22 @@ pub(crate) fn add_grad<B: Backend>(meta: &Meta<B>, grad: Tensor<Autograd<B>>) {
     store(meta, if grad.requires_grad() { grad } else { grad.copy() });
 }
 
+/// Other threads may do the same for this leaf: what they have stored meanwhile is taken and added too. Nothing is added
+/// under the lock, for the gradient may be the leaf itself.
 fn store<B: Backend>(meta: &Meta<B>, new: Tensor<Autograd<B>>) {
-    let old = meta.state.lock().grad.take();
-    let sum = match old {
-        None => Box::new(new),
-        Some(old) if new.requires_grad() || old.requires_grad() => Box::new(&*old + &new),
-        Some(old) => {
-            old.detach().add_(&new);
+    let mut sum = Box::new(new);
+    loop {
+        let mut state = meta.state.lock();
+        let Some(old) = state.grad.take() else {
+            state.grad = Some(sum);
+            return;
+        };
+        drop(state);
+        sum = if sum.requires_grad() || old.requires_grad() {
+            Box::new(&*old + &*sum)
+        } else {
+            old.detach().add_(&*sum);
             old
-        }
-    };
-    meta.state.lock().grad = Some(sum);
+        };
+    }
 }

@@ -1,5 +1,6 @@
 //! Backward, `grad`, switches, hooks, and what they refuse.
 
+mod audit;
 mod reference;
 
 use kiln_autograd::{
