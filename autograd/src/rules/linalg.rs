@@ -103,8 +103,8 @@ fn lu<T: Backend>(grad: &Tensor<T>, lu: &Tensor<T>, order: &Tensor<T>) -> Tensor
     let on = diagonal(lu);
     let safe = NUDGE.call([lu, &on]);
     let (l, u) = (ONES.call([&lu.tril(0), &on]), safe.triu(0));
-    let lower = t(&l).matmul(&grad.tril(-1)).tril(-1);
-    let upper = grad.triu(0).matmul(&t(&u)).triu(0);
+    // A triangle of either product reads that triangle of the gradient only.
+    let (lower, upper) = (t(&l).matmul(grad).tril(-1), grad.matmul(&t(&u)).triu(0));
     let rows = solve_right(&safe, &solve_left(&safe, &(lower + upper), false, true), true);
     // Row i of the product is row order[i] of the input.
     let order = order.unsqueeze(-1).expand(rows.shape());
@@ -180,14 +180,14 @@ fn svd<T: Backend>(
     if let Some(gu) = gu {
         let inside = t(u).matmul(gu);
         add(u.matmul(&(skew(inside.clone()) * f() * &row)).matmul(vh));
-        if u.size(-2) > u.size(-1) {
+        if u.size(-2) != u.size(-1) {
             add(((gu - u.matmul(&inside)) / &row).matmul(vh));
         }
     }
     if let Some(gvh) = gvh {
         let inside = vh.matmul(&t(gvh));
         add(u.matmul(&(skew(inside.clone()) * f() * &column)).matmul(vh));
-        if vh.size(-1) > vh.size(-2) {
+        if vh.size(-1) != vh.size(-2) {
             add(u.matmul(&((gvh - t(&inside).matmul(vh)) / &column)));
         }
     }

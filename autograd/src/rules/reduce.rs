@@ -70,8 +70,7 @@ fn prod_grad<T: Backend>(
     static QUOTIENT: Fused<3> = Fused::new("quotient", |[g, x, y]: [Val<'_>; 3]| g * y / x);
     static ZERO: Fused<1> = Fused::new("eq", |[x]: [Val<'_>; 1]| x.eq(0.0));
     let all: Vec<usize> = (0..x.rank()).collect();
-    let any_zero = x.numel() > 0 && ZERO.reduce(ReduceOp::Any, [&x.detach()], &all).item() != 0.0;
-    if !any_zero {
+    if ZERO.reduce(ReduceOp::Any, [&x.detach()], &all).item() == 0.0 {
         return QUOTIENT.call([grad, x, y]);
     }
     grad * others(x, dims)

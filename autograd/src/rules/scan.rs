@@ -45,7 +45,7 @@ fn sum_from_end<T: Backend>(x: &Tensor<T>, dim: usize) -> Tensor<T> {
 fn prod_grad<T: Backend>(grad: &Tensor<T>, x: &Tensor<T>, y: &Tensor<T>, dim: usize) -> Tensor<T> {
     static ZERO: Fused<1> = Fused::new("eq", |[x]: [Val<'_>; 1]| x.eq(0.0));
     let all: Vec<usize> = (0..x.rank()).collect();
-    if x.numel() == 0 || ZERO.reduce(ReduceOp::Any, [&x.detach()], &all).item() == 0.0 {
+    if ZERO.reduce(ReduceOp::Any, [&x.detach()], &all).item() == 0.0 {
         return sum_from_end(&(grad * y), dim) / x;
     }
     let moved = x.transpose(dim as isize, -1);

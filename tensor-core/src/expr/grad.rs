@@ -28,7 +28,7 @@ pub(super) fn build(expr: &Expr, wrt: u64) -> Gradient {
         values.push(builder.push(instr.op, instr.dtype, args));
         depends.push(match instr.op {
             Op::Input(i) => wanted(i as usize),
-            _ => instr.dtype.is_float() && instr.args().iter().any(|&a| depends[a as usize]),
+            _ => instr.args().iter().any(|&a| depends[a as usize]),
         });
     }
 
@@ -86,7 +86,7 @@ fn compact(expr: &Expr, count: usize) -> Gradient {
     let name = expr.name().to_owned().into();
     let outputs = expr.outputs().to_vec();
     let expr = Expr::from_parts(name, inputs, expr.params().to_vec(), instrs, outputs);
-    let inputs = reads.iter().filter(|&&i| i < count).fold(0, |bits, &i| bits | 1 << i);
+    let inputs = (0..count).filter(|i| reads.contains(i)).map(|i| 1 << i).sum();
     Gradient { expr, reads, inputs }
 }
 
