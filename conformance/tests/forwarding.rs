@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use kiln_autograd::{Autograd, no_grad};
+use kiln_autograd::{Autograd, GradOptions, no_grad};
 use kiln_conformance::spy::{Calls, Spy, watch};
 use kiln_conformance::{Reference, ReferenceDevice as Dev};
 use kiln_tensor_core::{
@@ -289,6 +289,23 @@ fn unrecorded_calls_reach_their_namesakes_too() {
         reached_once(method, &calls);
         assert!(results.iter().all(|x| x.grad_fn().is_none()), "{method} records in no_grad");
     }
+}
+
+/// What nobody asks for is not computed, and a gradient that passes through unchanged is not copied.
+#[test]
+fn backward_computes_only_what_is_asked_for() {
+    let o = Operands::new();
+    let backward = |y: T, inputs: &[&T]| {
+        let seed = T::ones(y.shape(), (&Dev, DType::F64));
+        watch(|| GradOptions::new().grad_outputs(vec![seed]).grad(&[&y], inputs)).1
+    };
+    let (weight, bias) = (o.other.detach(), o.row.detach());
+    let product = backward(W::matmul(&o.matrix, &weight), &[&o.matrix]);
+    assert_eq!(product.get("matmul"), Some(&1), "{product:?}");
+    let linear = backward(W::linear(&o.matrix, &o.other, Some(&bias)), &[&o.matrix, &o.other]);
+    assert!(!linear.contains_key("linear_grad_weight"), "that is for weight and bias: {linear:?}");
+    let sum = backward(&o.matrix + &o.other, &[&o.matrix, &o.other]);
+    assert!(!sum.contains_key("map") && !sum.contains_key("map_many"), "{sum:?}");
 }
 
 fn source(path: &str) -> String {

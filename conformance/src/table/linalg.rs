@@ -27,13 +27,14 @@ const SOLVED: Tolerance =
 const FACTORED: Tolerance =
     Tolerance::new(256.0, 16.0, "orthogonal factors to within n · eps, multiplied again");
 
-/// Operands of shape `[rows, cols]` or `[batch, rows, cols]` for each of `sizes`.
+/// Operands of shape `[rows, cols]`, or of one or two dims more in front, for each of `sizes`.
 fn matrices(g: &mut Gen, sizes: &[[usize; 2]]) -> Sample {
     let batch: &[usize] = match (g.form, g.below(3)) {
         (Form::Empty, _) => &[0],
         (_, 0) => &[],
         (_, 1) => &[2],
-        _ => &[1],
+        _ if g.purpose == Purpose::Forward => &[3, 2],
+        _ => &[1, 1],
     };
     let shape = |size: &[usize; 2]| batch.iter().chain(size).copied().collect();
     Sample::new(sizes.iter().map(|size| g.values(&shape(size), NORMAL)).collect::<Vec<_>>())
