@@ -1,6 +1,7 @@
 //! Functions: losses with PyTorch's defaults, for programs that need no options, and what works on images.
 
 mod loss;
+mod pool;
 mod resize;
 mod vectors;
 
@@ -9,6 +10,7 @@ pub use loss::{
     multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss, poisson_nll_loss,
     soft_margin_loss, triplet_margin_with_distance_loss,
 };
+pub use pool::*;
 pub use resize::{
     InterpolateMode, Resize, Windows, channel_shuffle, fold, interpolate, pixel_shuffle,
     pixel_unshuffle, unfold,

@@ -1,9 +1,10 @@
 //! Pooling over one to three spatial dimensions.
 
-use kiln_tensor_core::{Backend, PoolSpec, Shape, Tensor, adaptive_windows};
+use kiln_tensor_core::{Backend, Shape, Tensor, adaptive_windows};
 
 use super::Sizes;
 use super::sizes::named;
+use crate::functional::Pool;
 use crate::{Forward, Hooks, Module, python};
 
 /// Maxima of windows of `[n, c, length]` (or `[c, length]`).
@@ -31,37 +32,9 @@ pub type AdaptiveMaxPool2d<B> = AdaptiveMaxPool<B, 2>;
 /// Maxima of windows chosen for an output of a given depth, height and width.
 pub type AdaptiveMaxPool3d<B> = AdaptiveMaxPool<B, 3>;
 
-/// What both kinds of pooling take.
-#[derive(Clone, Copy, Debug)]
-struct Window<const N: usize> {
-    kernel: Sizes<N>,
-    stride: Option<Sizes<N>>,
-    padding: Sizes<N>,
-    ceil_mode: bool,
-}
-
-impl<const N: usize> Window<N> {
-    fn new(kernel: Sizes<N>) -> Self {
-        Window { kernel, stride: None, padding: Sizes::All(0), ceil_mode: false }
-    }
-
-    fn stride(&self) -> Sizes<N> {
-        self.stride.unwrap_or(self.kernel)
-    }
-
-    /// One for each element of each window.
-    fn flops(&self, output: &Shape) -> u64 {
-        (self.kernel.each().iter().product::<usize>() * output.numel()) as u64
-    }
-
-    fn spec(&self) -> PoolSpec {
-        PoolSpec {
-            stride: self.stride().each().as_slice().into(),
-            padding: self.padding.each().as_slice().into(),
-            ceil_mode: self.ceil_mode,
-            ..PoolSpec::new(&self.kernel.each())
-        }
-    }
+/// One for each element of each window.
+fn flops<const N: usize>(pool: &Pool<N>, output: &Shape) -> u64 {
+    (pool.kernel.each().iter().product::<usize>() * output.numel()) as u64
 }
 
 macro_rules! window_options {
@@ -69,21 +42,21 @@ macro_rules! window_options {
         /// The distance between two windows; by default they lie side by side.
         #[must_use]
         pub fn stride(mut self, stride: impl Into<Sizes<N>>) -> Self {
-            self.window.stride = Some(stride.into());
+            self.pool = self.pool.stride(stride);
             self
         }
 
         /// What is added on both sides, at most half of a window; 0 by default.
         #[must_use]
         pub fn padding(mut self, padding: impl Into<Sizes<N>>) -> Self {
-            self.window.padding = padding.into();
+            self.pool = self.pool.padding(padding);
             self
         }
 
         /// Whether a last window that reaches over the edge counts; `false` by default.
         #[must_use]
         pub fn ceil_mode(mut self, on: bool) -> Self {
-            self.window.ceil_mode = on;
+            self.pool = self.pool.ceil_mode(on);
             self
         }
     };
@@ -95,20 +68,14 @@ macro_rules! window_options {
 #[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct MaxPool<B: Backend, const N: usize> {
     #[module(skip)]
-    window: Window<N>,
-    #[module(skip)]
-    dilation: Sizes<N>,
+    pool: Pool<N>,
     hooks: Hooks<B>,
 }
 
 impl<B: Backend, const N: usize> MaxPool<B, N> {
     /// Windows of this size, side by side.
     pub fn new(kernel_size: impl Into<Sizes<N>>) -> Self {
-        MaxPool {
-            window: Window::new(kernel_size.into()),
-            dilation: Sizes::All(1),
-            hooks: Hooks::new(),
-        }
+        MaxPool { pool: Pool::new(kernel_size), hooks: Hooks::new() }
     }
 
     window_options!();
@@ -116,12 +83,12 @@ impl<B: Backend, const N: usize> MaxPool<B, N> {
     /// The distance between two elements of a window; 1 by default.
     #[must_use]
     pub fn dilation(mut self, dilation: impl Into<Sizes<N>>) -> Self {
-        self.dilation = dilation.into();
+        self.pool = self.pool.dilation(dilation);
         self
     }
 
     fn count(&self, _input: &Shape, output: &Shape) -> u64 {
-        self.window.flops(output)
+        flops(&self.pool, output)
     }
 
     fn name(&self) -> &'static str {
@@ -129,11 +96,10 @@ impl<B: Backend, const N: usize> MaxPool<B, N> {
     }
 
     fn describe(&self) -> String {
-        let Window { kernel, padding, ceil_mode, .. } = self.window;
+        let Pool { kernel, padding, dilation, ceil_mode, .. } = self.pool;
         format!(
-            "kernel_size={kernel}, stride={}, padding={padding}, dilation={}, ceil_mode={}",
-            self.window.stride(),
-            self.dilation,
+            "kernel_size={kernel}, stride={}, padding={padding}, dilation={dilation}, ceil_mode={}",
+            self.pool.step(),
             python::bool(ceil_mode),
         )
     }
@@ -141,8 +107,7 @@ impl<B: Backend, const N: usize> MaxPool<B, N> {
 
 impl<B: Backend, const N: usize> Forward for MaxPool<B, N> {
     fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        let dilation = self.dilation.each().as_slice().into();
-        x.max_pool(&PoolSpec { dilation, ..self.window.spec() })
+        x.max_pool(&self.pool.spec())
     }
 }
 
@@ -151,21 +116,14 @@ impl<B: Backend, const N: usize> Forward for MaxPool<B, N> {
 #[module(extra_repr = Self::describe, type_name = Self::name, flops = Self::count)]
 pub struct AvgPool<B: Backend, const N: usize> {
     #[module(skip)]
-    window: Window<N>,
-    count_include_pad: bool,
-    divisor_override: Option<usize>,
+    pool: Pool<N>,
     hooks: Hooks<B>,
 }
 
 impl<B: Backend, const N: usize> AvgPool<B, N> {
     /// Windows of this size, side by side.
     pub fn new(kernel_size: impl Into<Sizes<N>>) -> Self {
-        AvgPool {
-            window: Window::new(kernel_size.into()),
-            count_include_pad: true,
-            divisor_override: None,
-            hooks: Hooks::new(),
-        }
+        AvgPool { pool: Pool::new(kernel_size), hooks: Hooks::new() }
     }
 
     window_options!();
@@ -173,19 +131,19 @@ impl<B: Backend, const N: usize> AvgPool<B, N> {
     /// Whether padding counts as elements of the mean; `true` by default.
     #[must_use]
     pub fn count_include_pad(mut self, on: bool) -> Self {
-        self.count_include_pad = on;
+        self.pool = self.pool.count_include_pad(on);
         self
     }
 
     /// Divides sums by this number instead of the number of elements.
     #[must_use]
     pub fn divisor_override(mut self, divisor: usize) -> Self {
-        self.divisor_override = Some(divisor);
+        self.pool = self.pool.divisor_override(divisor);
         self
     }
 
     fn count(&self, _input: &Shape, output: &Shape) -> u64 {
-        self.window.flops(output)
+        flops(&self.pool, output)
     }
 
     fn name(&self) -> &'static str {
@@ -193,8 +151,8 @@ impl<B: Backend, const N: usize> AvgPool<B, N> {
     }
 
     fn describe(&self) -> String {
-        let Window { kernel, padding, .. } = self.window;
-        let stride = self.window.stride();
+        let Pool { kernel, padding, .. } = self.pool;
+        let stride = self.pool.step();
         // PyTorch's one-dimensional layer alone turns its numbers into tuples.
         let [kernel, stride, padding] = [kernel, stride, padding]
             .map(|sizes| if N == 1 { Sizes::Each(sizes.each()) } else { sizes });
@@ -204,11 +162,7 @@ impl<B: Backend, const N: usize> AvgPool<B, N> {
 
 impl<B: Backend, const N: usize> Forward for AvgPool<B, N> {
     fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        x.avg_pool(&PoolSpec {
-            count_include_pad: self.count_include_pad,
-            divisor: self.divisor_override,
-            ..self.window.spec()
-        })
+        x.avg_pool(&self.pool.spec())
     }
 }
 

@@ -1,9 +1,10 @@
 //! The way back from maxima, and pooling by powers.
 
-use kiln_tensor_core::{Backend, Error, PoolSpec, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, Tensor};
 
 use super::Sizes;
 use super::sizes::named;
+use crate::functional::{Pool, lp_pool, max_unpool};
 use crate::{Forward, Hooks, Module, python};
 
 /// [`MaxUnpool`] of `[n, c, length]` (or `[c, length]`).
@@ -18,32 +19,27 @@ pub type MaxUnpool3d<B> = MaxUnpool<B, 3>;
 #[module(extra_repr = Self::describe, type_name = Self::name)]
 pub struct MaxUnpool<B: Backend, const N: usize> {
     #[module(skip)]
-    kernel: Sizes<N>,
-    #[module(skip)]
-    stride: Option<Sizes<N>>,
-    #[module(skip)]
-    padding: Sizes<N>,
+    pool: Pool<N>,
     hooks: Hooks<B>,
 }
 
 impl<B: Backend, const N: usize> MaxUnpool<B, N> {
     /// From windows of this size, side by side.
     pub fn new(kernel_size: impl Into<Sizes<N>>) -> Self {
-        let kernel = kernel_size.into();
-        MaxUnpool { kernel, stride: None, padding: Sizes::All(0), hooks: Hooks::new() }
+        MaxUnpool { pool: Pool::new(kernel_size), hooks: Hooks::new() }
     }
 
     /// The distance between two windows; by default they lie side by side.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Sizes<N>>) -> Self {
-        self.stride = Some(stride.into());
+        self.pool = self.pool.stride(stride);
         self
     }
 
     /// What was added on both sides; 0 by default.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Sizes<N>>) -> Self {
-        self.padding = padding.into();
+        self.pool = self.pool.padding(padding);
         self
     }
 
@@ -59,27 +55,7 @@ impl<B: Backend, const N: usize> MaxUnpool<B, N> {
         indices: &Tensor<B>,
         output_size: Option<[usize; N]>,
     ) -> Tensor<B> {
-        let lead = match x.rank().checked_sub(N) {
-            Some(lead @ 1..=2) if x.shape() == indices.shape() => lead,
-            _ => raise(Error::Shape {
-                op: "max_unpool",
-                shapes: vec![x.shape().clone(), indices.shape().clone()],
-                why: format!("maxima and positions of one shape, with {N} dims after the channels"),
-            }),
-        };
-        let stride = self.stride.unwrap_or(self.kernel).each();
-        let (kernel, padding) = (self.kernel.each(), self.padding.each());
-        let least = |i: usize| {
-            let size = (x.dims()[lead + i].max(1) - 1) * stride[i] + kernel[i];
-            size.saturating_sub(2 * padding[i])
-        };
-        let sizes = output_size.unwrap_or_else(|| std::array::from_fn(least));
-        let rows: usize = x.dims()[..lead].iter().product();
-        let flat = |x: &Tensor<B>| x.reshape_to(&Shape::from([rows, x.numel() / rows.max(1)]));
-        let area = sizes.iter().product::<usize>();
-        let zeros = Tensor::zeros([rows, area], (x.device(), x.dtype()));
-        let image = zeros.scatter(1, &flat(indices), &flat(x));
-        image.reshape_to(&x.dims()[..lead].iter().chain(&sizes).copied().collect())
+        max_unpool(x, indices, &self.pool, output_size)
     }
 
     fn name(&self) -> &'static str {
@@ -87,9 +63,9 @@ impl<B: Backend, const N: usize> MaxUnpool<B, N> {
     }
 
     fn describe(&self) -> String {
-        let stride = self.stride.unwrap_or(self.kernel);
+        let Pool { kernel, padding, .. } = self.pool;
         let [kernel, stride, padding] =
-            [self.kernel, stride, self.padding].map(|sizes| python::tuple(&sizes.each()));
+            [kernel, self.pool.step(), padding].map(|sizes| python::tuple(&sizes.each()));
         format!("kernel_size={kernel}, stride={stride}, padding={padding}")
     }
 }
@@ -107,31 +83,27 @@ pub type LPPool3d<B> = LPPool<B, 3>;
 pub struct LPPool<B: Backend, const N: usize> {
     norm_type: f64,
     #[module(skip)]
-    kernel: Sizes<N>,
-    #[module(skip)]
-    stride: Option<Sizes<N>>,
-    ceil_mode: bool,
+    pool: Pool<N>,
     hooks: Hooks<B>,
 }
 
 impl<B: Backend, const N: usize> LPPool<B, N> {
     /// The norm of order `norm_type` over windows of this size, side by side.
     pub fn new(norm_type: f64, kernel_size: impl Into<Sizes<N>>) -> Self {
-        let kernel = kernel_size.into();
-        LPPool { norm_type, kernel, stride: None, ceil_mode: false, hooks: Hooks::new() }
+        LPPool { norm_type, pool: Pool::new(kernel_size), hooks: Hooks::new() }
     }
 
     /// The distance between two windows; by default they lie side by side.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Sizes<N>>) -> Self {
-        self.stride = Some(stride.into());
+        self.pool = self.pool.stride(stride);
         self
     }
 
     /// Whether a last window that reaches over the edge counts; `false` by default.
     #[must_use]
     pub fn ceil_mode(mut self, on: bool) -> Self {
-        self.ceil_mode = on;
+        self.pool = self.pool.ceil_mode(on);
         self
     }
 
@@ -144,23 +116,15 @@ impl<B: Backend, const N: usize> LPPool<B, N> {
         let order = if whole { self.norm_type.to_string() } else { python::float(self.norm_type) };
         format!(
             "norm_type={order}, kernel_size={}, stride={}, ceil_mode={}",
-            self.kernel,
-            self.stride.map_or("None".into(), |stride| stride.to_string()),
-            python::bool(self.ceil_mode)
+            self.pool.kernel,
+            self.pool.stride.map_or("None".into(), |stride| stride.to_string()),
+            python::bool(self.pool.ceil_mode)
         )
     }
 }
 
 impl<B: Backend, const N: usize> Forward for LPPool<B, N> {
     fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        let kernel = self.kernel.each();
-        let taps: usize = kernel.iter().product();
-        let spec = PoolSpec {
-            stride: self.stride.unwrap_or(self.kernel).each().as_slice().into(),
-            ceil_mode: self.ceil_mode,
-            ..PoolSpec::new(&kernel)
-        };
-        let mean = x.pow(self.norm_type).avg_pool(&spec);
-        (mean.relu() * taps as f64).pow(1.0 / self.norm_type)
+        lp_pool(x, self.norm_type, &self.pool)
     }
 }
