@@ -175,6 +175,35 @@ numbered! { ($)
             kinks: &[],
             order: 2,
         }
+        frexp {
+            dtypes: FLOATS,
+            sample: |g| {
+                let shape = g.shape(0..=4);
+                Sample::new([g.values(&shape, ANY)])
+            },
+            run: |x, _| {
+                let (fraction, exponent) = x[0].frexp();
+                vec![fraction, exponent]
+            },
+            oracle: Oracle::Values(|s| {
+                // Shifted by one until it fits.
+                let split = |x: f64| {
+                    let (mut fraction, mut exponent) = (x, 0);
+                    while fraction.is_finite() && fraction.abs() >= 1.0 {
+                        (fraction, exponent) = (fraction / 2.0, exponent + 1);
+                    }
+                    while fraction != 0.0 && fraction.abs() < 0.5 {
+                        (fraction, exponent) = (fraction * 2.0, exponent - 1);
+                    }
+                    (fraction, f64::from(exponent))
+                };
+                let (fractions, exponents) = values(&s.inputs[0]).into_iter().map(split).unzip();
+                vec![fractions, exponents]
+            }),
+            tolerance: EXACT,
+            kinks: &[],
+            order: 2,
+        }
         polygamma {
             dtypes: FLOATS,
             sample: |g| {

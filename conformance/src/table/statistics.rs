@@ -46,6 +46,13 @@ compared! { ($) statistics "statistics";
     cov FLOATS |g| { let samples = 3 + g.below(3); Sample::new([g.values(&[2, samples].into(), DISTINCT), g.values(&[samples].into(), DISTINCT)]) };
         |x, _a| vec![x[0].cov(1.0), x[0].cov(0.0), x[1].cov(1.0)];
         MOMENTS 2;
+    cov_weighted FLOATS |g| { let samples = 3 + g.below(3); Sample::new([g.values(&[2, samples].into(), DISTINCT), g.values(&[samples].into(), POSITIVE)]) };
+        |x, _a| {
+            let often = (x[1].detach() * 2.0).to_dtype(kiln_tensor_core::DType::I64) + 1;
+            let (often, much) = (Some(&often), Some(&x[1]));
+            vec![x[0].cov_weighted(1.0, often, None), x[0].cov_weighted(0.0, None, much), x[0].cov_weighted(0.5, often, much)]
+        };
+        MOMENTS 2;
     // Larger when the rows are nearly one, which the layouts that repeat elements make them.
     corrcoef FLOATS |g| { let samples = 3 + g.below(3); Sample::new([g.values(&[2, samples].into(), DISTINCT)]) };
         |x, _a| vec![(&x[0] + spread(&x[0])).corrcoef()];

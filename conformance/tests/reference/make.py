@@ -73,6 +73,12 @@ def histogram(x, a):
     return [counts, edges, sums, density, uneven]
 
 
+def weighted_cov(x, correction, often, much):
+    whole = [torch.cov(x, correction=c, fweights=often, aweights=much) for c in (0, 1)]
+    # 1 / cov is linear in the correction.
+    return 1 / ((1 - correction) / whole[0] + correction / whole[1])
+
+
 def mode(x, a):
     values, _ = torch.mode(x[0], a[0], bool(a[1]))
     # Which of several places PyTorch names is open; here it is the last.
@@ -321,6 +327,15 @@ ROWS = {
         lambda x, a: [torch.cov(x[0]), torch.cov(x[0], correction=0), torch.cov(x[1])],
         each(([], [floats(3, 5), floats(4)])),
     ),
+    "statistics/cov_weighted": (
+        lambda x, a: [
+            torch.cov(x[0], fweights=(x[1] * 2).long() + 1),
+            torch.cov(x[0], correction=0, aweights=x[1]),
+            # The correction is an integer in PyTorch: half of one lies between.
+            weighted_cov(x[0], 0.5, (x[1] * 2).long() + 1, x[1]),
+        ],
+        each(([], [floats(3, 5), floats(5).abs() + 0.5])),
+    ),
     "statistics/corrcoef": (lambda x, a: [torch.corrcoef(x[0] + spread(x[0]))], each(([], [floats(3, 5)]))),
     "statistics/dist": (
         lambda x, a: [torch.dist(x[0], x[1], 2), torch.dist(x[0], x[1], 3)],
@@ -396,6 +411,10 @@ ROWS = {
         [(a[:1], [x[0], ints(x[0].shape[a[0]], low=0, high=4)]) for a, x in along(floats)],
     ),
     "binary/nextafter": (lambda x, a: [torch.nextafter(*x)] * 2, each(([], [floats(9), floats(9)]))),
+    "numbers/frexp": (
+        lambda x, a: list(torch.frexp(x[0])),
+        each(([], [torch.tensor([0.0, -0.0, 1.0, 0.5, -0.75, 6.0, 1e300, 1e-300, 5e-324, INF, -INF, NAN], dtype=torch.float64)])),
+    ),
     "numbers/polygamma": (
         # PyTorch's trigamma has ten digits; its zeta has them all.
         lambda x, a: [torch.special.zeta(torch.tensor(2.0), x[0]) if n == 1 else torch.polygamma(n, x[0]) for n in range(4)],

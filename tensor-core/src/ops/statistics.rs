@@ -82,6 +82,22 @@ impl<B: Backend> Tensor<B> {
     /// If the elements are not floats, or there are more than two dims.
     #[track_caller]
     pub fn cov(&self, correction: f64) -> Self {
+        self.cov_weighted(correction, None, None)
+    }
+
+    /// [`Tensor::cov`] with samples that count more than once, or more than others: `fweights` `[samples]` says how often each
+    /// one was seen, in integers, and `aweights` `[samples]` how much each one weighs, in floats.
+    ///
+    /// # Panics
+    /// As [`Tensor::cov`]; also if the weights are not one for each sample, or not of these kinds. What they hold is not
+    /// looked at: none may be negative.
+    #[track_caller]
+    pub fn cov_weighted(
+        &self,
+        correction: f64,
+        fweights: Option<&Self>,
+        aweights: Option<&Self>,
+    ) -> Self {
         self.floats("cov");
         if self.rank() > 2 {
             raise(Error::Shape {
@@ -91,10 +107,45 @@ impl<B: Backend> Tensor<B> {
             });
         }
         let x = self.atleast_2d();
-        let count = x.dims()[1] as f64 - correction;
-        let centred = &x - x.mean_dims([1], true);
-        let products = centred.matmul(&centred.transpose(0, 1)) / count.max(0.0);
-        if self.rank() < 2 { products.reshape(()) } else { products }
+        let flat = |products: Self| if self.rank() < 2 { products.reshape(()) } else { products };
+        for weights in [fweights, aweights].into_iter().flatten() {
+            if *weights.dims() != [x.dims()[1]] {
+                raise(Error::Shape {
+                    op: "cov",
+                    shapes: vec![self.shape().clone(), weights.shape().clone()],
+                    why: "one weight for each sample is wanted".into(),
+                });
+            }
+        }
+        let whole = fweights.is_none_or(|weights| weights.dtype().is_int());
+        if !whole || !aweights.is_none_or(|weights| weights.dtype().is_float()) {
+            raise(Error::DType {
+                op: "cov",
+                dtypes: [fweights, aweights].into_iter().flatten().map(Self::dtype).collect(),
+                why: "integers for fweights and floats for aweights are wanted".into(),
+            });
+        }
+        let aweights = aweights.map(|weights| weights.to_dtype(x.dtype()));
+        let weights = match (fweights.map(|weights| weights.to_dtype(x.dtype())), &aweights) {
+            (None, None) => {
+                let count = x.dims()[1] as f64 - correction;
+                let centred = &x - x.mean_dims([1], true);
+                let products = centred.matmul(&centred.transpose(0, 1));
+                return flat(products / count.max(0.0));
+            }
+            (Some(often), Some(much)) => often * much,
+            (Some(weights), None) => weights,
+            (None, Some(weights)) => weights.clone(),
+        };
+        let total = weights.sum();
+        let mean = (&x * &weights).sum_dims([1], true) / &total;
+        let lost = match &aweights {
+            Some(aweights) => (&weights * aweights).sum() / &total,
+            None => total.ones_like(),
+        };
+        let centred = x - mean;
+        let products = (&centred * &weights).matmul(&centred.transpose(0, 1));
+        flat(products / (total - lost * correction).clamp_min(0.0))
     }
 
     /// The coefficients of correlation of the rows of a matrix; of a vector, 1.

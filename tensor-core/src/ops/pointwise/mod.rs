@@ -5,6 +5,7 @@
 mod alias;
 mod binary;
 mod compare;
+mod frexp;
 mod gamma;
 mod numbered;
 mod operators;
