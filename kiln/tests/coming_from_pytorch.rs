@@ -202,6 +202,12 @@ fn linear_algebra() {
         linalg::slogdet(&a);
         a.cholesky();
         a.qr();
+        linalg::lu_factor(&a);
+        {
+            let (lu, order) = linalg::lu_factor(&a);
+            linalg::lu_solve(&lu, &order, &b)
+        };
+        linalg::cholesky_upper(&(a.matmul(&a.t()) + Tensor::eye(2, &device)));
         linalg::svd(&a, false);
         linalg::eigh(&a);
         a.pinverse();
@@ -336,7 +342,15 @@ fn modules() {
         net.numel();
         summary(&net, &x);
         Conv2d::new(1, 8, 3, &device).padding(1);
+        max_pool2d(&image, 2);
         MaxPool2d::new(2).call(&image);
+        avg_pool2d(&image, Pool::new(3).stride(2).padding(1));
+        adaptive_avg_pool2d(&image, 1);
+        {
+            let theta = Tensor::eye([2, 3], &device).unsqueeze(0);
+            let grid = affine_grid(&theta, &[1, 1, 4, 4], false);
+            grid_sample(&image, &grid, GridMode::Bilinear, GridPadding::Zeros, false)
+        };
         LazyLinear::new(10);
         LSTM::new(8, 16, &device).num_layers(2).batch_first(true);
         MultiheadAttention::new(16, 4, &device).batch_first(true);

@@ -3,7 +3,9 @@
 use kiln_autograd::{Autograd, Backward};
 use kiln_conformance::{Reference, ReferenceDevice};
 use kiln_nn::functional::{
-    cross_entropy, gumbel_softmax, l1_loss, mse_loss, nll_loss, normalize, softmin,
+    GridMode, GridPadding, alpha_dropout, cross_entropy, dropout1d, dropout2d,
+    feature_alpha_dropout, grid_sample, gumbel_softmax, l1_loss, mse_loss, nll_loss, normalize,
+    softmin,
 };
 use kiln_nn::init::{Nonlinearity, calculate_gain};
 use kiln_nn::*;
@@ -185,4 +187,42 @@ fn vectors_are_normalized_and_chosen_from() {
     assert!(logits.grad().unwrap().abs().max().item() > 0.0);
     let soft = gumbel_softmax(&logits, 2.0, false, -1).detach();
     assert!(soft.lt(1.0).all().item() == 1.0 && soft.gt(0.0).all().item() == 1.0);
+}
+
+/// Against finite differences, for image and grid, away from where neighbours change.
+#[test]
+fn grids_have_derivatives_of_second_order() {
+    let image: Vec<f64> = (0..24).map(|i| f64::from(i * 7 % 11) / 5.0).collect();
+    let image = Tensor::<Ad>::from_slice(&image, [1, 2, 3, 4], &DEVICE);
+    let grid: Vec<f64> = (0..8).map(|i| f64::from(i * 5 % 9) / 4.3 - 0.93).collect();
+    let grid = Tensor::<Ad>::from_slice(&grid, [1, 2, 2, 2], &DEVICE);
+    for mode in [GridMode::Bilinear, GridMode::Bicubic] {
+        for padding in [GridPadding::Zeros, GridPadding::Border, GridPadding::Reflection] {
+            let sample = |x: &[Tensor<Ad>]| vec![grid_sample(&x[0], &x[1], mode, padding, false)];
+            let leaves = [&image, &grid].map(|x| x.copy().requires_grad_(true));
+            kiln_autograd::gradcheck(sample, &leaves).unwrap();
+            kiln_autograd::gradgradcheck(sample, &leaves).unwrap();
+        }
+    }
+    let wrong = catch(|| {
+        grid_sample(&image, &grid.squeeze(0), GridMode::Nearest, GridPadding::Zeros, false)
+    });
+    assert!(wrong.unwrap_err().to_string().contains("[n, h′, w′, 2]"));
+}
+
+#[test]
+fn dropout_of_channels_drops_all_of_one() {
+    let x = Tensor::<Ad>::ones([4, 50, 6], (&DEVICE, kiln_tensor_core::DType::F64));
+    for (y, kept) in
+        [(dropout1d(&x, 0.5, true), 2.0), (feature_alpha_dropout(&x, 0.5, true), f64::NAN)]
+    {
+        let rows: Vec<Vec<f64>> = y.to_vec::<f64>().chunks(6).map(<[f64]>::to_vec).collect();
+        assert!(rows.iter().all(|row| row.iter().all(|v| *v == row[0])), "a channel is one");
+        assert!(rows.iter().any(|row| row[0] != rows[0][0]), "not all are dropped");
+        let large = rows.iter().map(|row| row[0]).fold(f64::MIN, f64::max);
+        assert!(kept.is_nan() || large == kept);
+    }
+    assert_eq!(dropout2d(&x, 0.5, false).to_vec::<f64>(), x.to_vec::<f64>());
+    assert_eq!(alpha_dropout(&x, 0.0, true).to_vec::<f64>(), x.to_vec::<f64>());
+    assert!(catch(|| alpha_dropout(&x, 1.5, true)).is_err());
 }

@@ -1,16 +1,9 @@
 //! Dropout of elements and of channels.
 
-use kiln_tensor_core::{Backend, Error, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, Tensor};
 
+use crate::functional::{self, channels, probability};
 use crate::{Forward, Hooks, Module, python};
-
-#[track_caller]
-fn probability(op: &'static str, p: f64) -> f64 {
-    if !(0.0..=1.0).contains(&p) {
-        raise(Error::Argument { op, why: format!("a probability lies in 0..=1, not {p}") });
-    }
-    p
-}
 
 /// In training, zeroes each element with probability `p` and scales the rest by 1 / (1 − p)
 /// (Srivastava et al. 2014). In evaluation, gives its input.
@@ -82,32 +75,12 @@ impl<B: Backend, const N: usize> ChannelDropout<B, N> {
 
 impl<B: Backend, const N: usize> Forward for ChannelDropout<B, N> {
     fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        let training = self.hooks.training();
-        match x.rank() {
-            rank if rank == N + 2 || (N == 2 && rank == 3) => x.dropout_channels(self.p, training),
-            rank if rank == N + 1 => x.unsqueeze(0).dropout_channels(self.p, training).squeeze(0),
-            _ => raise(Error::Shape {
-                op: "dropout",
-                shapes: vec![x.shape().clone()],
-                why: format!("{} takes [n, c, …] with {N} dims after the channels", self.name()),
-            }),
-        }
+        channels::<B, N>(x, self.p, self.hooks.training())
     }
 }
 
-/// What an element that is dropped becomes: the limit of SELU, far below 0.
-const SATURATED: f64 = -1.758_099_340_847_376_6;
-
-/// In training, sets the elements where `kept` (drawn with probability 1 − p) is 0 to SELU's limit, and scales and
-/// shifts all such that mean and variance stay (Klambauer et al. 2017).
-fn alpha_dropout<B: Backend>(x: &Tensor<B>, kept: &Tensor<B>, p: f64) -> Tensor<B> {
-    let scale = 1.0 / ((SATURATED * SATURATED * p + 1.0) * (1.0 - p)).sqrt();
-    let shift = -scale * SATURATED * p;
-    (x * kept) * scale + ((1.0 - kept) * (scale * SATURATED) + shift)
-}
-
 macro_rules! alpha_dropouts {
-    ($($(#[$doc:meta])* $name:ident, kept like $kept:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $function:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Module)]
         #[module(extra_repr = Self::describe)]
@@ -134,15 +107,7 @@ macro_rules! alpha_dropouts {
 
         impl<B: Backend> Forward for $name<B> {
             fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-                if !self.hooks.training() || self.p == 0.0 {
-                    return x.clone();
-                }
-                if self.p == 1.0 {
-                    return x * 0.0;
-                }
-                let shape: Shape = $kept(x);
-                let kept = Tensor::ones(shape, (x.device(), x.dtype())).bernoulli_(1.0 - self.p);
-                alpha_dropout(x, &kept, self.p)
+                functional::$function(x, self.p, self.hooks.training())
             }
         }
     )*};
@@ -150,9 +115,7 @@ macro_rules! alpha_dropouts {
 
 alpha_dropouts! {
     /// Dropout that keeps mean and variance of what SELU gives (Klambauer et al. 2017).
-    AlphaDropout, kept like |x: &Tensor<B>| x.shape().clone();
+    AlphaDropout: alpha_dropout;
     /// [`AlphaDropout`] of whole channels: the first two dims of `[n, c, …]`.
-    FeatureAlphaDropout, kept like |x: &Tensor<B>| {
-        (0..x.rank()).map(|d| if d < 2 { x.dims()[d] } else { 1 }).collect()
-    };
+    FeatureAlphaDropout: feature_alpha_dropout;
 }

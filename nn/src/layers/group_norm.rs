@@ -1,10 +1,11 @@
 //! Norms within a sample: of groups of channels, of each channel, by the root of the mean square, and across
 //! neighbouring channels.
 
-use kiln_tensor_core::{Backend, DType, Error, FusedWith, Options, Shape, Tensor, raise};
+use kiln_tensor_core::{Backend, DType, Error, Options, Shape, Tensor, raise};
 
 use super::options::norm_options;
 use super::sizes::named;
+use crate::functional::local_response_norm;
 use crate::{Buffer, Forward, Hooks, Module, Param, python};
 
 /// Normalises groups of channels of each sample (Wu, He 2018): `[n, channels, …]`.
@@ -324,21 +325,6 @@ impl<B: Backend> LocalResponseNorm<B> {
 
 impl<B: Backend> Forward for LocalResponseNorm<B> {
     fn forward(&self, x: &Tensor<B>) -> Tensor<B> {
-        static DIVIDE: FusedWith<2, 3> =
-            FusedWith::new("local_response_norm", |[x, mean], [alpha, beta, k]| {
-                x / (mean * alpha + k).pow(beta)
-            });
-        if x.rank() < 2 || self.size == 0 {
-            raise(Error::Shape {
-                op: "local_response_norm",
-                shapes: vec![x.shape().clone()],
-                why: "[n, c, …] and at least one channel to look at are wanted".into(),
-            });
-        }
-        let channels = x.square().movedim(1, -1);
-        let around = [(self.size / 2) as isize, ((self.size - 1) / 2) as isize];
-        let padded = channels.pad(&around, kiln_tensor_core::PadMode::Constant(0.0));
-        let mean = padded.unfold(-1, self.size, 1).mean_dims([-1], false).movedim(-1, 1);
-        DIVIDE.call([x, &mean], [self.alpha, self.beta, self.k])
+        local_response_norm(x, self.size, self.alpha, self.beta, self.k)
     }
 }

@@ -1,5 +1,6 @@
 //! Every layer and loss gives PyTorch's outputs, gradients and statistics, in f64, and prints alike.
 
+mod functions;
 mod images;
 mod kinks;
 mod layers;
@@ -171,6 +172,7 @@ fn layers_and_losses_compute_what_pytorchs_do() {
         images::bags,
         images::bilinear,
         images::fractional,
+        functions::functions,
         images::adaptive_softmax,
         losses::losses,
         losses::more_losses,

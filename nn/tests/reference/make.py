@@ -407,6 +407,43 @@ CALLS = [
 ]
 
 
+# Functions, which take no layer.
+FUNCTIONS = [
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bilinear', 'zeros', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bilinear', 'zeros', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bilinear', 'border', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bilinear', 'border', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bilinear', 'reflection', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bilinear', 'reflection', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'nearest', 'zeros', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'nearest', 'zeros', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'nearest', 'border', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'nearest', 'border', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'nearest', 'reflection', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'nearest', 'reflection', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bicubic', 'zeros', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bicubic', 'zeros', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bicubic', 'border', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bicubic', 'border', True)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bicubic', 'reflection', False)"),
+    ("Identity()", [[2, 3, 4, 5], [2, 3, 2, 2]], "nn.functional.grid_sample(x[0], 1.3 * x[1], 'bicubic', 'reflection', True)"),
+    ("Identity()", [[2, 2, 3, 4, 2], [2, 2, 1, 3, 3]], "nn.functional.grid_sample(x[0], 1.2 * x[1], 'bilinear', 'reflection', False)"),
+    ("Identity()", [[2, 2, 3, 4, 2], [2, 2, 1, 3, 3]], "nn.functional.grid_sample(x[0], 1.2 * x[1], 'nearest', 'reflection', False)"),
+    ("Identity()", [[2, 2, 3]], "nn.functional.affine_grid(x[0], (2, 1, 3, 4), False)"),
+    ("Identity()", [[2, 3, 4]], "nn.functional.affine_grid(x[0], (2, 1, 2, 1, 3), False)"),
+    ("Identity()", [[2, 2, 3]], "nn.functional.affine_grid(x[0], (2, 1, 3, 4), True)"),
+    ("Identity()", [[2, 3, 4]], "nn.functional.affine_grid(x[0], (2, 1, 2, 1, 3), True)"),
+    ("Identity()", [[4, 3]], "nn.functional.pdist(x[0])"),
+    ("Identity()", [[4, 3]], "nn.functional.pdist(x[0], 3)"),
+    ("Identity()", [[2, 3], [2, 4], [5, 3, 4], [5]], "nn.functional.bilinear(*x)"),
+    ("Identity()", [[2, 4, 5]], "nn.functional.local_response_norm(x[0], 3, 0.5, 0.7, 2.0)"),
+    ("Identity()", [[2, 2, 5, 6]], "nn.functional.max_pool2d(x[0], 3, 2, 1, ceil_mode=True)"),
+    ("Identity()", [[2, 2, 5, 6]], "nn.functional.avg_pool2d(x[0], (2, 3), padding=1, count_include_pad=False)"),
+    ("Identity()", [[2, 2, 5]], "nn.functional.lp_pool1d(x[0], 2, 3, 1)"),
+    ("Identity()", [[2, 2, 3, 4, 5]], "nn.functional.adaptive_avg_pool3d(x[0], (2, 2, 3))"),
+]
+
+
 def start(name):
     """The spread of the parameters of a new layer."""
     torch.manual_seed(0)
@@ -447,7 +484,7 @@ def write(name, rows):
 
 
 warnings.simplefilter("ignore")
-write("layers.json.gz", [case(*row) for row in LAYERS + LOSSES + CALLS])
+write("layers.json.gz", [case(*row) for row in LAYERS + LOSSES + CALLS + FUNCTIONS])
 write("init.json.gz", {"layers": list(map(start, STARTS)), "functions": list(map(initialised, INITS))})
 linear = {"weight": torch.arange(6.0).reshape(3, 2) / 2, "bias": torch.tensor([-1.0, 0.0, 1.0])}
 save_file(linear, HERE / "linear.safetensors", metadata={"format": "pt"})
