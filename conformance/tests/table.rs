@@ -1,6 +1,5 @@
 //! The table is whole: every elementwise op, every primitive and every method that users call has a row.
 
-
 use std::collections::BTreeSet;
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
