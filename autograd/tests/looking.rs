@@ -6,7 +6,7 @@ use kiln_autograd::{
     Autograd, Backward, GradFn, detect_anomaly, dot, is_anomaly_enabled, no_grad, svg,
 };
 use kiln_backend_cpu::{Cpu, CpuDevice};
-use kiln_tensor_core::{Tensor, catch};
+use kiln_tensor_core::{Tensor, catch, linalg};
 
 type T = Tensor<Autograd<Cpu>>;
 
@@ -40,6 +40,34 @@ fn a_nan_in_backward_is_traced_to_forward() {
     assert!(text.contains("run its forward inside of `detect_anomaly` too"), "{text}");
     // Nothing wrong, nothing said; integers have no NaN.
     detect_anomaly(|| (&x * 2.0).sum().backward());
+}
+
+/// The line that is to be named, and what is called there.
+type Called = (u32, fn(&T) -> T);
+
+#[test]
+fn the_line_is_the_users_whatever_is_called() {
+    #[rustfmt::skip]
+    let calls: [(&str, Called); 6] = [
+        ("a method", (line!(), |x| x.rsqrt() * 0.0)),
+        ("an operator", (line!(), |x| x / x)),
+        ("a reduction", (line!(), |x| x.norm_dims(0.5, [], false).log() * 0.0)),
+        ("several steps", (line!(), |x| x.sqrt().mean() * 0.0)),
+        ("a product", (line!(), |x| x.log().unsqueeze(0).matmul(&(x.unsqueeze(1) * 0.0)))),
+        ("linear algebra", (line!(), |x| linalg::eigh(&(x.diag(0) * 1.0)).1.sum())),
+    ];
+    for (what, (line, call)) in calls {
+        let x = leaf([0.0, 0.0]);
+        let run = || detect_anomaly(|| call(&x).sum().backward());
+        let text = catch(run).expect_err(what).to_string();
+        let first = text.lines().find(|line| line.contains("looking.rs")).unwrap_or_default();
+        assert!(
+            first.contains(&format!("tests/looking.rs:{line}:")),
+            "{what}, line {line}: {text}"
+        );
+        let ours = ["autograd/src", "tensor-core/src", "backend-cpu/src"];
+        assert!(!ours.iter().any(|ours| text.contains(ours)), "only the program's lines: {text}");
+    }
 }
 
 #[test]
