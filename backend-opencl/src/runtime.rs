@@ -41,6 +41,8 @@ const FLUSH_EVERY: u32 = 16;
 const OPTIONS: &str = "-w -cl-std=CL1.2";
 /// Division and roots of `f32` as the host rounds them, where the device can.
 const ROUNDED: &str = " -cl-fp32-correctly-rounded-divide-sqrt";
+/// More options for the driver's compiler, as `-cl-opt-disable`.
+const MORE_OPTIONS: &str = "KILN_OPENCL_OPTIONS";
 
 /// An open device.
 #[derive(Debug)]
@@ -52,7 +54,8 @@ pub(crate) struct Open {
     /// Kernels since the start.
     queued: AtomicU32,
     lean: bool,
-    rounds: bool,
+    /// What programs are built with.
+    options: String,
     opened: Opened<Driver>,
 }
 
@@ -62,9 +65,15 @@ impl Open {
         #[allow(deprecated, reason = "OpenCL 1.2 has no other way")]
         let queue = CommandQueue::create_default(&context, 0)?;
         let largest_group = device.max_work_group_size()?;
+        let rounds = device
+            .single_fp_config()
+            .is_ok_and(|config| config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT != 0);
+        let more = std::env::var(MORE_OPTIONS).unwrap_or_default();
+        let options = format!("{OPTIONS}{} {more}", if rounds { ROUNDED } else { "" });
         let traits = Traits {
             name: info.name.clone(),
-            driver: format!("{} {}", device.version()?, device.driver_version()?),
+            // A part of the names of kept kernels.
+            driver: format!("{} {} {more}", device.version()?, device.driver_version()?),
             dialect: Dialect::OpenCl,
             // So that kernels shaped for GPUs can be tested where there is none.
             kind: match std::env::var_os("KILN_OPENCL_AS_GPU") {
@@ -85,10 +94,7 @@ impl Open {
         };
         let lean = pocl::is_lean(device);
         let (uploads, opened) = (Mutex::default(), Opened::new(traits));
-        let rounds = device
-            .single_fp_config()
-            .is_ok_and(|config| config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT != 0);
-        Ok(Open { context, queue, uploads, queued: AtomicU32::new(0), lean, rounds, opened })
+        Ok(Open { context, queue, uploads, queued: AtomicU32::new(0), lean, options, opened })
     }
 }
 
@@ -233,7 +239,7 @@ impl Runtime for Driver {
     ) -> Result<(Compiled, Option<Vec<u8>>)> {
         let open = devices::open(device)?;
         let build = |source: &str, more: &str| {
-            let options = [OPTIONS, if open.rounds { ROUNDED } else { "" }, more].concat();
+            let options = [&open.options, more].concat();
             Program::create_and_build_from_source(&open.context, source, &options)
         };
         let lean = open.lean.then(|| pocl::lean(source));
