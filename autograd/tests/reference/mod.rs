@@ -63,8 +63,8 @@ fn apply(name: &str, x: &[T]) -> T {
         "hypot" => a.hypot(&x[1]), "xlogy" => a.xlogy(&x[1]), "xlog1py" => a.xlog1py(&x[1]),
         "logaddexp" => a.logaddexp(&x[1]), "logaddexp2" => a.logaddexp2(&x[1]), "fmod" => a.fmod(&x[1]),
         "remainder" => a.remainder(&x[1]), "copysign" => a.copysign(&x[1]), "ldexp" => a.ldexp(&x[1]),
-        "lerp" => a.lerp(&x[1], &x[2]), "where_nan" => T::where_(&a.gt(0.0), &a.sqrt(), &zero()),
-        "where_log" => T::where_(&a.gt(0.0), &a.log(), a), "masked_fill_log" => a.log().masked_fill(&a.le(0.0), 0.0),
+        "lerp" => a.lerp(&x[1], &x[2]), "where_nan" => T::where_(&a.gt(0.0), a.sqrt(), zero()),
+        "where_log" => T::where_(&a.gt(0.0), a.log(), a), "masked_fill_log" => a.log().masked_fill(&a.le(0.0), 0.0),
 
         "max" | "max_nan" => a.max(), "min" => a.min(), "amax" => a.view([2, 3]).amax_dims([1], false),
         "amin" => a.view([2, 3]).amin_dims([1], false), "amax_all" => a.view([2, 3]).amax_dims([0, 1], false),

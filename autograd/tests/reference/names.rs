@@ -41,7 +41,7 @@ fn apply(name: &str) -> (T, usize) {
     let mean = Reduction::Mean;
     match name {
         "add" => (&a + &a, 2), "sub" => (&a - 1.0, 1), "rsub" => (1.0 - &a, 1), "mul" => (&a * 2.0, 1),
-        "div" => (&a / &a, 2), "neg" => (-&a, 1), "pow" => (a.pow(2.0), 1), "exp" => (a.exp(), 1), "log" => (a.log(), 1),
+        "div" => (&a / &leaf(&[2, 3]), 2), "neg" => (-&a, 1), "pow" => (a.pow(2.0), 1), "exp" => (a.exp(), 1), "log" => (a.log(), 1),
         "sqrt" => (a.sqrt(), 1), "abs" => (a.abs(), 1), "sin" => (a.sin(), 1), "tanh" => (a.tanh(), 1),
         "sigmoid" => (a.sigmoid(), 1), "relu" => (a.relu(), 1), "gelu" => (a.gelu(), 1), "silu" => (a.silu(), 1),
         "elu" => (a.elu(1.0), 1), "leaky_relu" => (a.leaky_relu(0.01), 1), "softplus" => (a.softplus(1.0, 20.0), 1),
