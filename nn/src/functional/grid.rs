@@ -95,10 +95,10 @@ pub fn grid_sample<B: Backend>(
     };
     // Each element of one dim with each of the next one.
     let mut all = of(0);
-    for i in 1..dims {
+    for (i, &size) in spatial.iter().enumerate().skip(1) {
         let next = of(i);
         let both = |(at, weight): &(Tensor<B>, Tensor<B>)| {
-            let row = at * spatial[i] as i64;
+            let row = at * size as i64;
             let with = |(at, by): &(Tensor<B>, Tensor<B>)| (&row + at, weight * by);
             next.iter().map(with).collect::<Vec<_>>()
         };
@@ -129,7 +129,7 @@ fn taps<B: Backend>(
     };
     // An element that does not exist weighs nothing; a place that is not a number has none.
     let tap = |index: &Tensor<B>, weight: &Tensor<B>| {
-        let exists = index.ge(0.0).logical_and(&index.le(size - 1.0));
+        let exists = index.ge(0.0).logical_and(index.le(size - 1.0));
         let index = Tensor::where_(&exists, index, 0.0).to_dtype(DType::I64);
         (index, Tensor::where_(&exists, weight, 0.0))
     };
