@@ -138,7 +138,6 @@
 //! | `opencl` | devices of OpenCL drivers, 1.2 and later |
 //! | `cuda` | NVIDIA's devices |
 //! | `blas` | products of matrices by the system's OpenBLAS |
-//! | `faer` | [`linalg`] on the host by the crate faer instead of our own loops. Not a default, because it takes longer to build than all the rest |
 //! | `ndarray` | `Tensor::from_ndarray` and `to_ndarray` |
 //! | `plot` | curves, confusion matrices and image grids as PNG and SVG |
 //!

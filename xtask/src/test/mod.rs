@@ -53,7 +53,7 @@ const STEPS: [Step; 12] = [
     Step { name: "tests", does: "unit, property and conformance tests (with nextest where it is installed)", run: tests },
     Step { name: "doc-tests", does: "the programs in the documentation and in README.md", run: doc_tests },
     Step { name: "simd", does: "results of the CPU backend again, with the vectors of lesser machines and with none", run: simd },
-    Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS and linear algebra by faer", run: blas },
+    Step { name: "blas", does: "the CPU backend again, with products by the system's OpenBLAS", run: blas },
     Step { name: "cuda", does: "every CUDA kernel compiles, for three generations of devices, with NVIDIA's compiler", run: cuda },
     Step { name: "opencl", does: "lints, the OpenCL backend's suite and the facade's tests on an OpenCL device (PoCL where there is no other)", run: opencl::run },
     Step { name: "demo", does: "the digits classifier learns, its weights load again, and a NaN loss stops it", run: demo },
@@ -197,7 +197,7 @@ fn blas(args: &Args) -> Outcome {
         "--package",
         "kiln-backend-cpu",
         "--features",
-        "blas,faer",
+        "blas",
         "--no-fail-fast",
         "--quiet",
     ])

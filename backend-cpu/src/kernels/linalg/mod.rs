@@ -1,17 +1,11 @@
 //! Factors of matrices and triangular systems: each matrix of a batch by one thread, a single one's products by all. The
-//! same bits for any number of threads. With the feature `faer` that crate does the work.
+//! same bits for any number of threads.
 
-#[cfg(feature = "faer")]
-mod faer;
-#[cfg(not(feature = "faer"))]
 mod loops;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "faer")]
-use faer::{Number, factored, solved};
 use kiln_tensor_core::{DType, Factorization, Outputs, Shape, Tensor, compose};
-#[cfg(not(feature = "faer"))]
 use loops::{Number, factored, solved};
 use smallvec::SmallVec;
 
