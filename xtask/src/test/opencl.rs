@@ -10,8 +10,8 @@ use super::tally::Tally;
 use super::{Args, Outcome, check, component, failed, installed, learned};
 use crate::{opencl, shell};
 
-/// Families of the table that compile half of all kernels: their operands have all pairs of dtypes.
-const FIRST_SHARE: [&str; 3] = ["binary::", "numbers::", "operators::"];
+/// Families of the table that compile about half of all kernels.
+const FIRST_SHARE: [&str; 5] = ["binary::", "numbers::", "operators::", "functional::", "fused::"];
 
 /// The step.
 pub(super) fn run(args: &Args) -> Outcome {
