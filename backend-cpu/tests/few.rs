@@ -1,5 +1,5 @@
-//! Each kernel on a few elements, beside the slow reference: so small that an interpreter gets through, which sees what
-//! the `unsafe` lines do. `cargo xtask sanitize miri` runs it.
+//! Each kernel on a few elements, beside the slow reference: small, for an interpreter, which sees what the `unsafe` lines
+//! do and takes more than ten minutes all the same. `cargo xtask sanitize miri` runs it.
 
 use kiln_autograd::{Autograd, Backward};
 use kiln_backend_cpu::{Cpu, CpuDevice};

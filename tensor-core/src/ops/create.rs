@@ -109,7 +109,7 @@ impl<B: Backend> Tensor<B> {
 
     /// One number in the shape, dtype and device of this tensor.
     pub fn full_like(&self, value: impl Into<Scalar>) -> Self {
-        Self::full(self.shape(), value, (self.device(), self.dtype()))
+        self.new_full(self.shape(), value)
     }
 
     /// Zeros in the shape, dtype and device of this tensor.
