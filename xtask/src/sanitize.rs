@@ -51,14 +51,14 @@ pub fn run(args: &Args) -> Result<()> {
     nightly()?;
     if wanted(Tool::Miri) {
         for (package, targets, filter) in MIRI {
-            let mut command = cargo("miri-test", package, targets);
+            let mut command = cargo(&["miri", "test"], package, targets);
             shell::run(command.env("MIRIFLAGS", MIRI_FLAGS).arg("--").args(filter))?;
         }
     }
     if wanted(Tool::Thread) {
         let host = host()?;
         for (package, targets) in THREAD {
-            let mut command = cargo("test", package, targets);
+            let mut command = cargo(&["test"], package, targets);
             // The standard library too: what it does between threads must be seen.
             command.args(["-Zbuild-std", "--target", &host]);
             shell::run(command.env("RUSTFLAGS", "-Zsanitizer=thread"))?;
@@ -68,14 +68,12 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// A cargo of the nightly toolchain, with a folder of its own for what it builds.
-fn cargo(subcommand: &str, package: &str, targets: &[&str]) -> Command {
-    let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo"]).args(subcommand.split('-'));
-    command.args(["--package", package]).args(targets).current_dir(shell::root());
+fn cargo(subcommand: &[&str], package: &str, targets: &[&str]) -> Command {
+    let mut command = shell::in_root("rustup", ["run", "nightly", "cargo"]);
+    command.args(subcommand).args(["--package", package]).args(targets);
     command.env("CARGO_TARGET_DIR", shell::root().join("target/sanitize"));
     // What the cargo that runs this program has set names its own toolchain.
-    for name in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"]
-    {
+    for name in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"] {
         command.env_remove(name);
     }
     command

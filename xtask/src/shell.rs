@@ -1,11 +1,13 @@
 //! Running other programs, and where the project lies.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
 
 /// The project's root.
 pub fn root() -> PathBuf {
@@ -15,9 +17,27 @@ pub fn root() -> PathBuf {
     package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
+/// Where cargo puts what it builds.
+///
+/// # Errors
+/// If cargo cannot say it.
+pub fn target() -> Result<PathBuf> {
+    let manifest = root().join("Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
 /// The cargo that runs this program, in the project's root.
-pub fn cargo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    in_root(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), args)
+}
+
+/// A program that may be or run a cargo, in the project's root.
+pub fn in_root<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
+    let mut command = Command::new(program);
     command.args(args).current_dir(root());
     // What cargo sets for this program would make the next cargo rebuild crates that look at it.
     for (name, _) in std::env::vars_os() {

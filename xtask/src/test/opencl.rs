@@ -1,13 +1,12 @@
 //! What needs an OpenCL device: the backend's suite, the facade with all backends in it, and the demo with a
 //! device and without one.
 
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Result, bail};
-use cargo_metadata::MetadataCommand;
 
 use super::tally::Tally;
-use super::{Args, Outcome, check, component, failed, installed, learned};
+use super::{Args, Outcome, check, component, failed, installed, learned, learner};
 use crate::{opencl, shell};
 
 /// Families of the table that compile about half of all kernels.
@@ -103,21 +102,19 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 /// The demo's program with the backend in it, on a device and as on a machine where no driver is listed.
 fn demo_with_and_without_a_driver() -> Result<Tally> {
-    let manifest = shell::root().join("Cargo.toml");
-    let target = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?.target_directory;
-    let (out, nothing) = (target.join("demo-check"), target.join("no-drivers"));
+    let target = shell::target()?;
+    let nothing = target.join("no-drivers");
     std::fs::create_dir_all(&nothing)?;
-    let run = |options: &[&str], variable: &str, value: &str| {
-        let mut command = Command::new(target.join("debug/examples/digits"));
-        command.args(["--model", "mlp", "--seed", "1", "--out", out.as_str()]).args(options);
-        command.env("POCL_CACHE_DIR", target.join("pocl")).env("CUDA_VISIBLE_DEVICES", "");
-        shell::tee(command.env(variable, value))
+    let run = |options: &[&str], variable: &str, value: &Path| {
+        let mut command = learner()?;
+        command.args(options).env("POCL_CACHE_DIR", target.join("pocl"));
+        shell::tee(command.env("CUDA_VISIBLE_DEVICES", "").env(variable, value))
     };
-    let (ok, text) = run(&["--device", "opencl"], "RUST_BACKTRACE", "1")?;
+    let (ok, text) = run(&["--device", "opencl"], "RUST_BACKTRACE", Path::new("1"))?;
     let mut tally = Tally::check(ok && learned(&text, 95.0) && text.contains("on opencl:0"));
-    let (ok, text) = run(&["--epochs", "10"], "OCL_ICD_VENDORS", nothing.as_str())?;
+    let (ok, text) = run(&["--epochs", "10"], "OCL_ICD_VENDORS", &nothing)?;
     tally += Tally::check(ok && learned(&text, 90.0) && text.contains("on cpu"));
-    let (ok, text) = run(&["--device", "opencl"], "OCL_ICD_VENDORS", nothing.as_str())?;
+    let (ok, text) = run(&["--device", "opencl"], "OCL_ICD_VENDORS", &nothing)?;
     tally += Tally::check(!ok && text.contains("opencl cannot be used"));
     Ok(tally)
 }
