@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, lerp, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, decay, options};
 
 /// Adam (Kingma, Ba 2015), optionally as AMSGrad (Reddi et al. 2018): `torch.optim.Adam`.
 ///
@@ -60,9 +60,8 @@ impl<const DECOUPLED: bool> Elementwise for AdamOptions<DECOUPLED> {
     fn numbers(&self, past: &mut Past<'_>) -> Numbers {
         let (beta1, beta2) = self.betas;
         let correction = |beta: f64| 1.0 - beta.powf(past.step as f64);
-        let decay = if DECOUPLED { 1.0 - self.lr * self.weight_decay } else { self.weight_decay };
         smallvec![
-            decay,
+            decay(self.lr, self.weight_decay, DECOUPLED),
             1.0 - beta1,
             beta2,
             1.0 - beta2,
@@ -77,10 +76,8 @@ impl<const DECOUPLED: bool> Elementwise for AdamOptions<DECOUPLED> {
         x: &Element<'b>,
     ) -> Updated<'b> {
         let [decay, weight1, beta2, weight2, step_size, root_correction, eps] = x.numbers();
-        let grad = x.gradient(maximize, (decays && !DECOUPLED).then_some(decay));
-        let param = if decays && DECOUPLED { x.param * decay } else { x.param };
-        let mean = lerp(x.slots[0], grad, weight1, near_end);
-        let square = x.slots[1] * beta2 + grad * grad * weight2;
+        let (param, grad) = x.decayed(maximize, DECOUPLED, decays.then_some(decay));
+        let (mean, square) = x.moments(grad, [weight1, beta2, weight2], near_end);
         let largest = if amsgrad { x.slots[2].max(square) } else { square };
         let denominator = largest.sqrt() / root_correction + eps;
         let param = param - step_size * mean / denominator;

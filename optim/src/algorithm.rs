@@ -110,6 +110,36 @@ impl<'b> Element<'b> {
         let grad = if maximize { -self.grad } else { self.grad };
         decay.map_or(grad, |decay| grad + self.param * decay)
     }
+
+    /// The parameter and its gradient with weight decay by the number that [`decay`] gives: the L2 penalty
+    /// in the gradient or, decoupled, a factor of the parameter.
+    pub(crate) fn decayed(
+        &self,
+        maximize: bool,
+        decoupled: bool,
+        decay: Option<Val<'b>>,
+    ) -> (Val<'b>, Val<'b>) {
+        match decay {
+            Some(decay) if decoupled => (self.param * decay, self.gradient(maximize, None)),
+            decay => (self.param, self.gradient(maximize, decay)),
+        }
+    }
+
+    /// The running means of the gradient and of its square, which are in the first two slots.
+    pub(crate) fn moments(
+        &self,
+        grad: Val<'b>,
+        [weight1, beta2, weight2]: [Val<'b>; 3],
+        near_end: bool,
+    ) -> (Val<'b>, Val<'b>) {
+        let mean = lerp(self.slots[0], grad, weight1, near_end);
+        (mean, self.slots[1] * beta2 + grad * grad * weight2)
+    }
+}
+
+/// The run-time parameter of weight decay; see [`Element::decayed`].
+pub(crate) fn decay(lr: f64, weight_decay: f64, decoupled: bool) -> f64 {
+    if decoupled { 1.0 - lr * weight_decay } else { weight_decay }
 }
 
 /// `from + weight · (to − from)`, computed from the nearer end as `torch.lerp` does: `near_end` says

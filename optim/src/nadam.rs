@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, lerp, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, decay, options};
 
 /// Adam with Nesterov's momentum (Dozat 2016): `torch.optim.NAdam`.
 ///
@@ -57,16 +57,11 @@ impl Elementwise for NAdamOptions {
     fn numbers(&self, past: &mut Past<'_>) -> Numbers {
         let ((beta1, beta2), step) = (self.betas, past.step as f64);
         let mu = |step: f64| beta1 * (1.0 - 0.5 * 0.96f64.powf(step * self.momentum_decay));
-        let decay = if self.decoupled_weight_decay {
-            1.0 - self.lr * self.weight_decay
-        } else {
-            self.weight_decay
-        };
         // The product of all μ so far, which options may have changed under way.
         *past.kept = if past.step == 1 { 1.0 } else { *past.kept } * mu(step);
         let next = *past.kept * mu(step + 1.0);
         smallvec![
-            decay,
+            decay(self.lr, self.weight_decay, self.decoupled_weight_decay),
             1.0 - beta1,
             beta2,
             1.0 - beta2,
@@ -82,10 +77,8 @@ impl Elementwise for NAdamOptions {
         x: &Element<'b>,
     ) -> Updated<'b> {
         let [decay, weight1, beta2, weight2, correction2, eps, now, before] = x.numbers();
-        let grad = x.gradient(maximize, (decays && !decoupled).then_some(decay));
-        let param = if decays && decoupled { x.param * decay } else { x.param };
-        let mean = lerp(x.slots[0], grad, weight1, near_end);
-        let square = x.slots[1] * beta2 + grad * grad * weight2;
+        let (param, grad) = x.decayed(maximize, decoupled, decays.then_some(decay));
+        let (mean, square) = x.moments(grad, [weight1, beta2, weight2], near_end);
         let denominator = (square / correction2).sqrt() + eps;
         smallvec![param - now * grad / denominator - before * mean / denominator, mean, square]
     }

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, lerp, options};
+use crate::algorithm::{Algorithm, Element, Elementwise, Numbers, Past, Updated, decay, options};
 
 /// Rectified Adam (Liu et al. 2020): `torch.optim.RAdam`.
 ///
@@ -54,11 +54,6 @@ impl Algorithm for RAdamOptions {
 impl Elementwise for RAdamOptions {
     fn numbers(&self, past: &mut Past<'_>) -> Numbers {
         let ((beta1, beta2), step) = (self.betas, past.step as f64);
-        let decay = if self.decoupled_weight_decay {
-            1.0 - self.lr * self.weight_decay
-        } else {
-            self.weight_decay
-        };
         let correction2 = 1.0 - beta2.powf(step);
         let full = 2.0 / (1.0 - beta2) - 1.0;
         let now = full - 2.0 * step * beta2.powf(step) / correction2;
@@ -69,7 +64,7 @@ impl Elementwise for RAdamOptions {
             0.0
         };
         smallvec![
-            decay,
+            decay(self.lr, self.weight_decay, self.decoupled_weight_decay),
             1.0 - beta1,
             beta2,
             1.0 - beta2,
@@ -84,10 +79,8 @@ impl Elementwise for RAdamOptions {
         x: &Element<'b>,
     ) -> Updated<'b> {
         let [decay, weight1, beta2, weight2, step_size, rectified, eps] = x.numbers();
-        let grad = x.gradient(maximize, (decays && !decoupled).then_some(decay));
-        let param = if decays && decoupled { x.param * decay } else { x.param };
-        let mean = lerp(x.slots[0], grad, weight1, near_end);
-        let square = x.slots[1] * beta2 + grad * grad * weight2;
+        let (param, grad) = x.decayed(maximize, decoupled, decays.then_some(decay));
+        let (mean, square) = x.moments(grad, [weight1, beta2, weight2], near_end);
         let adapted = rectified / (square.sqrt() + eps);
         let factor = rectified.eq(0.0).select(rectified.lit(1.0), adapted);
         smallvec![param - step_size * mean * factor, mean, square]

@@ -1,13 +1,25 @@
 //! Factors of matrices and triangular systems: each matrix of a batch by one thread, a single one's products by all. The
 //! same bits for any number of threads.
 
-mod loops;
+mod bidiagonal;
+mod cholesky;
+mod eigh;
+mod golub_kahan;
+mod lu;
+mod product;
+mod qr;
+mod reflect;
+mod rotate;
+mod svd;
 #[cfg(test)]
 mod tests;
+mod triangular;
+mod tridiagonal;
+mod vectors;
 
 use kiln_tensor_core::{DType, Factorization, Outputs, Shape, Tensor, compose};
-use loops::{Number, factored, solved};
 use smallvec::SmallVec;
+use vectors::Real;
 
 use crate::Cpu;
 use crate::storage::{Fresh, Locked};
@@ -50,7 +62,7 @@ pub(crate) fn solve_triangular(
     }
 }
 
-fn batched<T: Number>(x: &Tensor<Cpu>, kind: Factorization) -> Outputs<Cpu> {
+fn batched<T: Real>(x: &Tensor<Cpu>, kind: Factorization) -> Outputs<Cpu> {
     let x = x.contiguous();
     let [m, n] = [x.size(-2), x.size(-1)];
     let lead = &x.dims()[..x.rank() - 2];
@@ -76,13 +88,35 @@ fn batched<T: Number>(x: &Tensor<Cpu>, kind: Factorization) -> Outputs<Cpu> {
         }
         parallel_pieces(&mut all, GRAIN / (m * n * m.min(n)), |_, all| {
             all.iter_mut().for_each(|parts| {
-                if factored(parts, kind).is_none() {
+                if take_apart(parts, kind).is_none() {
                     parts.factors.iter_mut().for_each(|factor| factor.fill(T::from_f64(f64::NAN)));
                 }
             });
         });
     }
     outputs.into_iter().chain(order).map(Fresh::finish).collect()
+}
+
+/// Writes the factors; `None` if they cannot be found.
+fn take_apart<T: Real>(parts: &mut Parts<'_, T>, kind: Factorization) -> Option<()> {
+    let (x, size) = (parts.x, parts.size);
+    match (kind, &mut parts.factors[..]) {
+        (Factorization::Cholesky, [l]) => {
+            l.copy_from_slice(x);
+            cholesky::cholesky(l, size[0]);
+        }
+        (Factorization::Lu, [lu]) => {
+            lu.copy_from_slice(x);
+            lu::lu(lu, size[0], parts.order);
+        }
+        (Factorization::Qr { .. }, [q, r]) => qr::qr(x, size, vectors::scale(x)?, q, r),
+        (Factorization::Eigh, [values, v]) => {
+            eigh::eigh(x, size[0], vectors::scale(x)?, values, v)?;
+        }
+        (Factorization::Svd, [u, s, vh]) => svd::svd(x, size, vectors::scale(x)?, u, s, vh)?,
+        _ => unreachable!("composed of Svd, or another number of factors"),
+    }
+    Some(())
 }
 
 /// The sizes of each factor of elements.
@@ -99,7 +133,7 @@ fn sizes(kind: Factorization, m: usize, n: usize) -> SmallVec<[SmallVec<[usize; 
     sizes.iter().map(|&size| size.into()).collect()
 }
 
-fn systems<T: Number>(a: &Tensor<Cpu>, b: &Tensor<Cpu>, upper: bool, unit: bool) -> Tensor<Cpu> {
+fn systems<T: Real>(a: &Tensor<Cpu>, b: &Tensor<Cpu>, upper: bool, unit: bool) -> Tensor<Cpu> {
     let (a, b) = (a.contiguous(), b.contiguous());
     let [n, k] = [b.size(-2), b.size(-1)];
     let mut out = Fresh::new(b.shape(), b.dtype());
@@ -111,7 +145,9 @@ fn systems<T: Number>(a: &Tensor<Cpu>, b: &Tensor<Cpu>, upper: bool, unit: bool)
         let per = (GRAIN / (n * n * k)).max(1);
         parallel_pieces(x, per * n * k, |piece, x| {
             let left = left[piece * per * n * n..].chunks_exact(n * n);
-            x.chunks_exact_mut(n * k).zip(left).for_each(|(x, a)| solved(a, n, upper, unit, x));
+            x.chunks_exact_mut(n * k)
+                .zip(left)
+                .for_each(|(x, a)| triangular::solve(a, n, upper, unit, x));
         });
     }
     out.finish()
