@@ -159,11 +159,18 @@ mod checkpointed {
     use kiln_autograd::{BackwardOptions, GradOptions};
     use kiln_backend_cpu::{Cpu, CpuDevice};
     use kiln_tensor_core::{DType, autocast, manual_seed};
+    use parking_lot::{Mutex, MutexGuard};
 
     use super::*;
 
     type Ad = Autograd<Cpu>;
     type T = Tensor<Ad>;
+
+    /// The generator is one for all threads: who counts on what it draws next takes turns.
+    fn turn() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock()
+    }
 
     /// Blocks with everything that must be the same the second time: weights, dropout, statistics.
     fn blocks(count: usize) -> Sequential<Ad> {
@@ -197,6 +204,7 @@ mod checkpointed {
 
     #[test]
     fn gradients_have_the_same_bits() {
+        let _turn = turn();
         let want = step(&blocks(5), &|net, x| net.call(x));
         for segments in 1..=5 {
             assert_eq!(step(&blocks(5), &|net, x| checkpoint_sequential(net, segments, x)), want);
@@ -222,6 +230,7 @@ mod checkpointed {
 
     #[test]
     fn derivatives_have_a_second_order() {
+        let _turn = turn();
         let net = blocks(4);
         net.eval();
         let second = |run: &dyn Fn(&T) -> T| -> Vec<f32> {
@@ -240,6 +249,7 @@ mod checkpointed {
 
     #[test]
     fn memory_is_less() {
+        let _turn = turn();
         let mut net = Sequential::<Ad>::empty();
         for _ in 0..16 {
             net.push(Linear::new(64, 64, &CpuDevice)).push(Tanh::new()).push(Sigmoid::new());
@@ -259,6 +269,7 @@ mod checkpointed {
 
     #[test]
     fn there_are_as_many_layers_as_segments() {
+        let _turn = turn();
         let net = blocks(2);
         for (segments, said) in [(0, "0 segments of 2 layers"), (3, "3 segments of 2 layers")] {
             let error = catch(|| checkpoint_sequential(&net, segments, &input())).unwrap_err();

@@ -16,6 +16,13 @@ const EXPONENTIALS: Tolerance =
 const TRAPEZOIDS: Tolerance = Tolerance::new(8.0, 64.0, "sums of products up to 8").stored(4.0);
 const BETWEEN: Tolerance = Tolerance::new(8.0, 4.0, "between two numbers up to 4").stored(2.0);
 const ALL: &[DType] = &DType::ALL;
+const INTERPOLATIONS: [Interpolation; 5] = [
+    Interpolation::Linear,
+    Interpolation::Lower,
+    Interpolation::Higher,
+    Interpolation::Nearest,
+    Interpolation::Midpoint,
+];
 
 /// A tensor with elements along one of its dims; that dim, and whether to keep it.
 pub(super) fn along(g: &mut Gen, fill: Fill) -> Sample {
@@ -94,26 +101,14 @@ compared! { ($) ordered "ordered";
         let (dim, keep) = (a[0] as isize, a[1] != 0);
         let each = |between| x[0].quantiles(&[0.0, 0.35, 1.0], dim, keep, between);
         let mut all = vec![x[0].quantile(0.3, dim, keep)];
-        all.extend([
-            each(Interpolation::Linear),
-            each(Interpolation::Lower),
-            each(Interpolation::Higher),
-            each(Interpolation::Nearest),
-            each(Interpolation::Midpoint),
-        ]);
+        all.extend(INTERPOLATIONS.map(each));
         all
     }; BETWEEN 2;
     nanquantile FLOATS |g| { let sample = along(g, DISTINCT); unknown(g, sample) }; |x, a| {
         let (dim, keep) = (a[0] as isize, a[1] != 0);
         let each = |between| x[0].nanquantiles(&[0.0, 0.375, 1.0], dim, keep, between);
         let mut all = vec![x[0].nanquantile(0.5, dim, keep)];
-        all.extend([
-            each(Interpolation::Linear),
-            each(Interpolation::Lower),
-            each(Interpolation::Higher),
-            each(Interpolation::Nearest),
-            each(Interpolation::Midpoint),
-        ]);
+        all.extend(INTERPOLATIONS.map(each));
         all
     }; BETWEEN 2;
     kthvalue NUMBERS |g| {
