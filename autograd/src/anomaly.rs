@@ -102,18 +102,18 @@ fn places(backtrace: &str) -> String {
         }
     }
     let outside = |(function, place): &&(&str, Option<&str>)| {
-        const RUST: [&str; 7] =
-            ["std::", "core::", "<core::", "alloc::", "<alloc::", "<std::", "__rust"];
-        const OURS: [&str; 2] = ["kiln_", "<kiln_"];
-        let begins = |names: &[&str]| names.iter().any(|name| function.starts_with(name));
+        // `<core::…`, and `<core[1a2b]::…` where the compiler tells crates of one name apart.
+        let name = function.trim_start_matches('<');
+        let of_crate = name.split([':', '[']).next().unwrap_or_default();
+        let of_rust = ["std", "core", "alloc"].contains(&of_crate) || name.starts_with("__rust");
         let of_library = |place: &str| {
             Path::new(place).strip_prefix(library).is_ok_and(|inside| {
                 inside.components().nth(1) == Some(Component::Normal("src".as_ref()))
             })
         };
         // What was inlined has lost its crate's name, and what was not may have no place.
-        let ours = place.map_or_else(|| begins(&OURS), of_library);
-        !ours && !begins(&RUST) && !place.is_some_and(|place| place.starts_with("/rustc/"))
+        let ours = place.map_or_else(|| of_crate.starts_with("kiln_"), of_library);
+        !ours && !of_rust && !place.is_some_and(|place| place.starts_with("/rustc/"))
     };
     let lines = frames.iter().filter(outside).take(4).map(|(function, place)| match place {
         Some(place) => format!("  {place} in {function}"),
@@ -138,7 +138,8 @@ mod tests {
    3:     0x62 - step<kiln_backend_cpu::Cpu>
                                at /of/user/train/src/main.rs:12:9
    4:     0x63 - train::main
-   5:     0x64 - core::ops::function::FnOnce::call_once"
+   5:     0x64 - core::ops::function::FnOnce::call_once
+   6:     0x65 - <alloc[1a2b]::boxed::Box<F> as core::ops::function::FnOnce>::call_once"
         );
         let want =
             "  /of/user/train/src/main.rs:12:9 in step<kiln_backend_cpu::Cpu>\n  in train::main";
