@@ -10,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use kiln_tensor_core::{Error, Result, catch, raise};
 
 use crate::collate::Collate;
+use crate::sampler;
 
 /// A stream of items: `torch.utils.data.IterableDataset`.
 ///
@@ -117,11 +118,7 @@ where
     /// If `size` is 0.
     #[track_caller]
     pub fn batch_size(mut self, size: usize) -> Self {
-        if size == 0 {
-            let why = "a batch holds at least one item".into();
-            raise(Error::Argument { op: "IterableLoader::batch_size", why });
-        }
-        self.batch_size = size;
+        self.batch_size = sampler::items("IterableLoader::batch_size", size);
         self
     }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::collate::Collate;
 use crate::epoch::{Cursor, Epoch, Position, TryEpoch};
-use crate::{BatchSampler, Dataset, RandomSampler, Sampler, SequentialSampler};
+use crate::{BatchSampler, Dataset, RandomSampler, Sampler, SequentialSampler, sampler};
 
 /// Batches of a dataset: `torch.utils.data.DataLoader`.
 ///
@@ -99,11 +99,7 @@ impl<D: Dataset + 'static, T: Send + 'static> DataLoader<D, T> {
     /// If `size` is 0.
     #[track_caller]
     pub fn batch_size(mut self, size: usize) -> Self {
-        if size == 0 {
-            let why = "a batch holds at least one item".into();
-            raise(Error::Argument { op: "DataLoader::batch_size", why });
-        }
-        self.batch_size = size;
+        self.batch_size = sampler::items("DataLoader::batch_size", size);
         self
     }
 

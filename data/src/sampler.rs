@@ -272,12 +272,17 @@ impl<S: Sampler> Batched<S> {
     /// If `batch_size` is 0.
     #[track_caller]
     pub fn new(sampler: S, batch_size: usize, drop_last: bool) -> Self {
-        if batch_size == 0 {
-            let why = "a batch holds at least one item".into();
-            raise(Error::Argument { op: "Batched", why });
-        }
-        Batched { sampler, batch_size, drop_last }
+        Batched { sampler, batch_size: items("Batched", batch_size), drop_last }
     }
+}
+
+/// The size of a batch, which is not 0.
+#[track_caller]
+pub(crate) fn items(op: &'static str, batch_size: usize) -> usize {
+    if batch_size == 0 {
+        raise(Error::Argument { op, why: "a batch holds at least one item".into() });
+    }
+    batch_size
 }
 
 impl<S: Sampler> BatchSampler for Batched<S> {
