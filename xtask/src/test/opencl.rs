@@ -10,7 +10,12 @@ use super::{Args, Outcome, check, component, failed, installed, learned, learner
 use crate::{opencl, shell};
 
 /// Families of the table that compile about half of all kernels.
-const FIRST_SHARE: [&str; 5] = ["binary::", "numbers::", "operators::", "functional::", "fused::"];
+#[rustfmt::skip]
+const FIRST_SHARE: [&str; 7] =
+    ["binary::", "numbers::", "operators::", "functional::", "fused::", "losses::", "reductions::"];
+
+/// Packages with targets of the same names.
+const OTHER_SUITES: [&str; 3] = ["kiln-conformance", "kiln-backend-cuda", "kiln-backend-minimal"];
 
 /// The step.
 pub(super) fn run(args: &Args) -> Outcome {
@@ -24,7 +29,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let cargo = |subcommand: &str, targets: &[&str]| {
         let features = "--features=kiln/opencl,kiln/cuda";
         let mut command = shell::cargo([subcommand, "--workspace", features]);
-        command.args(["--exclude=kiln-conformance", "--exclude=kiln-backend-cuda"]).args(targets);
+        command.args(OTHER_SUITES.map(|package| format!("--exclude={package}"))).args(targets);
         // Compiled kernels stay with what else this tree has built. PoCL's own cache is enough: a binary of
         // a kernel takes it half as long again as the kernel.
         command.env("POCL_CACHE_DIR", shell::root().join("target/pocl")).env("KILN_CACHE", "0");
