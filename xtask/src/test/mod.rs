@@ -193,12 +193,17 @@ fn blas(args: &Args) -> Outcome {
         }
     }
     // Of the whole workspace: see `simd`. What has a product in it; the rest has run.
-    let mut command = shell::cargo(["test", "--workspace", "--features=kiln-backend-cpu/blas"]);
-    command.args(["matmul", "fused", "conv", "conformance"].map(|name| format!("--test={name}")));
-    match shell::tee(command.args(["--no-fail-fast", "--quiet"])) {
-        Ok((ok, text)) => Outcome::Ran(Tally::parse(&text, ok)),
-        Err(error) => failed(&error),
-    }
+    suite([
+        "test",
+        "--workspace",
+        "--features=kiln-backend-cpu/blas",
+        "--test=matmul",
+        "--test=fused",
+        "--test=conv",
+        "--test=conformance",
+        "--no-fail-fast",
+        "--quiet",
+    ])
 }
 
 fn has_blas() -> Result<bool> {
